@@ -1,0 +1,1 @@
+"""Data, training, evaluation, suites, statistics and reports."""

@@ -1,0 +1,192 @@
+"""The report of a scored study: one self-contained page, with its figures, LaTeX tables and CSV files beside it.
+
+    index.html     everything, in one file without outside resources
+    figures/       each figure as PNG, SVG and PDF
+    tables/        each table as LaTeX (booktabs), and main.tex, which shows them all
+    cells.csv      one row per cell and seed;  records.csv  one row per run, length, law and stratum
+
+All of it is written into a temporary folder beside the old report and swapped in at the end, so an interrupt leaves
+either the old report or the new one. Equal results give equal bytes: nothing in it depends on when it was written.
+"""
+
+import os
+import tempfile
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from carryproof.benchmarks.compare import SUCCESS, Comparison, StudyResult
+from carryproof.benchmarks.curves import bounds
+from carryproof.benchmarks.drawing import Drawn
+from carryproof.benchmarks.figures import draw_figures
+from carryproof.benchmarks.latex import write_tables
+from carryproof.benchmarks.published import SOURCE, beside_ours
+from carryproof.benchmarks.sections import (
+    OUTCOMES,
+    VERDICTS,
+    Panel,
+    Section,
+    arrange,
+    digits,
+    percent,
+    predicted_words,
+    run_status,
+    untested_because,
+)
+from carryproof.benchmarks.spreadsheets import write_spreadsheets
+from carryproof.benchmarks.store import require_folder
+from carryproof.theory.errors import bad
+from carryproof.theory.ranges import write_lengths
+
+PAGE = "index.html"
+_INCH = 9.2  # rem per inch of a figure: its small print becomes as large as the page's
+
+
+def write_report(result: StudyResult, folder: Path) -> Path:
+    """Write the report of a study into ``folder``, in place of an older report there; return the path of its page.
+
+    Raises ``ValueError`` if ``folder`` cannot be written, or holds something else than a report.
+    """
+    with in_place_of(folder) as fresh:
+        _write(result, fresh)
+    return folder / PAGE
+
+
+@contextmanager
+def in_place_of(folder: Path) -> Iterator[Path]:
+    """A new folder that takes the place of an older report when the block ends well, and vanishes when it does not."""
+    if folder.exists() and not folder.is_dir():
+        raise bad("report", str(folder), "a folder; this is a file")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / PAGE).is_file():
+        raise bad("report", str(folder), f"an older report (with {PAGE}) or an empty folder, since it is replaced")
+    parent = require_folder(folder.parent, "report")
+    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{folder.name}.") as temporary:
+        fresh, old = Path(temporary) / "new", Path(temporary) / "old"
+        fresh.mkdir()
+        yield fresh
+        if folder.exists():
+            os.rename(folder, old)
+        try:
+            os.rename(fresh, folder)
+        except BaseException:
+            if old.exists():
+                os.rename(old, folder)
+            raise
+
+
+def _write(result: StudyResult, folder: Path) -> None:
+    figures, tables = folder / "figures", folder / "tables"
+    figures.mkdir()
+    tables.mkdir()
+    sections = arrange(result)
+    drawn = draw_figures(sections, figures, result.study["margin"])
+    write_tables(result, sections, tables)
+    write_spreadsheets(result, folder)
+    template = files("carryproof.benchmarks").joinpath("report.html.j2").read_text(encoding="utf-8")
+    page = (
+        _environment(figures)
+        .from_string(template)
+        .render(
+            study=result.study,
+            registry=result.registry,
+            sections=sections,
+            figures=drawn,
+            verdicts=_counts(result),
+            outcomes=OUTCOMES,
+            untested=Counter(why for why in map(untested_because, result.comparisons) if why is not None).most_common(),
+            totals=Counter(each.outcome for each in result.comparisons),
+            runs=_runs(result),
+            permitted={section.slug: _permitted(section) for section in sections},
+            published=beside_ours(sections),
+            published_source=SOURCE,
+            success=SUCCESS,
+        )
+    )
+    (folder / PAGE).write_text(page, encoding="utf-8")
+
+
+def _environment(figures: Path) -> Environment:
+    """Everything is escaped; figures come in as data URIs, so that the page needs no other file."""
+
+    def source(drawn: Drawn) -> str:
+        data = (figures / f"{drawn.name}.svg").read_bytes()
+        return f"data:image/svg+xml;base64,{b64encode(data).decode('ascii')}"
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "source": source,
+        "percent": percent,
+        "digits": digits,
+        "predicted": predicted_words,
+        "rem": lambda drawn: f"{_INCH * drawn.width_inches:.1f}rem",
+        "span": lambda seed: " to ".join(percent(end) for end in _ends(seed.correct, seed.problems)),
+        "chance": lambda cell: f"{100 * cell.successes.low:.2g}% to {100 * cell.successes.high:.2g}%",
+        "successes": lambda cell: sum(seed.accuracy >= SUCCESS for seed in cell.seeds),
+        "reasons": _reasons,
+        "status": run_status,
+    }
+    return environment
+
+
+def _ends(correct: int, problems: int) -> tuple[float, float]:
+    span = bounds(correct, problems)
+    return span.low, span.high
+
+
+def _counts(result: StudyResult) -> list[tuple[str, Counter[str]]]:
+    """How often each verdict met each outcome."""
+    counts = {verdict: Counter[str]() for verdict in VERDICTS}
+    for each in result.comparisons:
+        counts[each.cell["verdict"]][each.outcome] += 1
+    return [(verdict, count) for verdict, count in counts.items() if count]
+
+
+def _runs(result: StudyResult) -> Mapping[str, Any]:
+    """How many runs were planned, finished and right in range, and which were not."""
+    threshold, planned = result.study["in_range_threshold"], result.study["runs"]
+    finished = {run["run_id"] for run in result.runs}
+    right = [run for run in result.runs if run_status(run, threshold) == "finished"]
+    return {
+        "planned": len(planned),
+        "finished": len(result.runs),
+        "right": len(right),
+        "share": len(right) / len(planned) if planned else 0.0,
+        "missing": [run_id for run_id in planned if run_id not in finished],
+        "states": Counter(run_status(run, threshold) for run in result.runs),
+        "seconds": sum(run["train_seconds"] + run["evaluate_seconds"] for run in result.runs),
+    }
+
+
+def _reasons(panel: Panel) -> list[tuple[str, Comparison]]:
+    """The cells of a panel grouped by verdict and reasons: where they hold, and one cell that has them."""
+    groups: dict[str, tuple[dict[str, list[int]], Comparison]] = {}
+    for each in panel.cells:
+        key = f"{each.cell['verdict']}{each.cell['surrogate']}{each.cell['reasons']}"
+        where, _ = groups.setdefault(key, ({}, each))
+        where.setdefault(each.cell["law"], []).append(each.cell["test_digits"])
+    return [
+        ("; ".join(f"{digits(write_lengths(tuple(lengths)))} ({law})" for law, lengths in where.items()), each)
+        for where, each in groups.values()
+    ]
+
+
+def _permitted(section: Section) -> list[tuple[Panel, Comparison]]:
+    """Panels where generalization is permitted but not promised because of anchors (law L11), at the next length."""
+    found = []
+    for panel in section.panels:
+        beyond = [cell for cell in panel.under(section.laws[0]) if cell.cell["test_digits"] > section.trained[-1]]
+        anchored = [cell for cell in beyond if cell.cell["verdict"] == "permitted" and _has_law(cell, "L11")]
+        if anchored:
+            found.append((panel, anchored[0]))
+    return found
+
+
+def _has_law(cell: Comparison, law: str) -> bool:
+    reasons: Sequence[Mapping[str, Any]] = cell.cell["reasons"]
+    return any(reason["law"] == law for reason in reasons)

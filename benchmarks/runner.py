@@ -1,0 +1,186 @@
+"""A whole study: register the predictions, then run what is not finished yet, one single-threaded process per core.
+
+Long runs start first, so that no core is left waiting at the end. A second start skips finished runs; an interrupt
+leaves them readable. What happens is reported as events, so that the command line can draw it and tests can listen.
+"""
+
+import multiprocessing
+import os
+import platform
+import signal
+import subprocess
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from carryproof.benchmarks import store
+from carryproof.benchmarks.configuration import RunConfig
+from carryproof.benchmarks.registry import register
+from carryproof.benchmarks.suites import Suite
+from carryproof.benchmarks.train import LossPoint
+from carryproof.theory.errors import require_integer
+
+_PACKAGES = ("carryproof", "torch", "numpy", "scipy", "sympy", "seaborn")
+_queue: Any = None  # in a worker process: where its progress goes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """Something that happened to a run: it moved on (``point``), or it is finished (``record``)."""
+
+    run: RunConfig
+    point: LossPoint | None = None
+    record: dict[str, Any] | None = None
+
+
+def run_suite(
+    suite: Suite,
+    out: Path,
+    *,
+    jobs: int | None = None,
+    on_start: Callable[[list[RunConfig], int], None] = lambda pending, finished: None,
+    on_event: Callable[[Event], None] = lambda event: None,
+) -> None:
+    """Run every run of a suite that is not finished in ``out``, after registering all predictions there.
+
+    ``on_start`` is told the pending runs and how many are finished already. Raises ``ValueError`` if ``out`` cannot
+    be used or holds another study; ``KeyboardInterrupt`` passes through after the workers have been stopped.
+    """
+    jobs = usable_cores() if jobs is None else require_integer("jobs", jobs, 1)
+    for config in suite.runs():
+        config.decoder()  # sizes that do not fit are refused before anything is written
+    out = store.require_folder(out)
+    predictions = [experiment.prediction() for experiment in suite.experiments]
+    registered = register(out, predictions)
+    ids = {
+        run.run_id: prediction.prediction_id
+        for experiment, prediction in zip(suite.experiments, predictions, strict=True)
+        for run in experiment.runs()
+    }
+    _describe(suite, out)
+    store.sweep(out)
+    pending = [run for run in suite.runs() if not store.is_finished(out, run.run_id)]
+    on_start(pending, len(ids) - len(pending))
+    if pending:
+        _run_all(pending, out, registered, ids, min(jobs, len(pending)), on_event)
+
+
+def usable_cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _run_all(
+    pending: list[RunConfig],
+    out: Path,
+    registered: str,
+    ids: dict[str, str],
+    jobs: int,
+    on_event: Callable[[Event], None],
+) -> None:
+    longest_first = sorted(pending, key=lambda run: -run.recipe.steps * run.recipe.batch * run.decoder().n_ctx)
+    context = multiprocessing.get_context("spawn")
+    queue: multiprocessing.Queue[tuple[str, LossPoint]] = context.Queue()
+    by_id = {run.run_id: run for run in pending}
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(queue,))
+    try:
+        futures = {pool.submit(_work, run, out, registered, ids[run.run_id]): run for run in longest_first}
+        waiting = set(futures)
+        while waiting:
+            finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+            _forward(queue, by_id, on_event)
+            for future in finished:
+                on_event(Event(run=futures[future], record=future.result()))
+        _forward(queue, by_id, on_event)
+    except BrokenProcessPool:
+        raise RuntimeError(
+            "a worker process died (out of memory?); finished runs are kept, run again to go on"
+        ) from None
+    except BaseException:
+        for child in multiprocessing.active_children():  # a stopped study must not train on behind our back
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _forward(queue: Any, by_id: dict[str, RunConfig], on_event: Callable[[Event], None]) -> None:
+    try:
+        while True:
+            run_id, point = queue.get_nowait()
+            on_event(Event(run=by_id[run_id], point=point))
+    except Empty:
+        return
+
+
+def _start_worker(queue: Any) -> None:
+    """One thread a process, and no traceback of its own when a person interrupts the study."""
+    import torch
+
+    global _queue
+    _queue = queue
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def _work(config: RunConfig, out: Path, registered: str, prediction_id: str) -> dict[str, Any]:
+    from carryproof.benchmarks.run import execute
+
+    def report(point: LossPoint) -> None:
+        _queue.put((config.run_id, point))
+
+    return execute(config, out, registry_sha256=registered, prediction_id=prediction_id, progress=report)
+
+
+def _describe(suite: Suite, out: Path) -> None:
+    """Write what the report prints in its footer; a resumed study keeps the first description."""
+    path = out / "study.json"
+    if path.exists():
+        store.read_json(path)
+        return
+    store.write_json(
+        path,
+        {
+            "suite": suite.name,
+            "title": suite.title,
+            "margin": suite.margin,
+            "in_range_threshold": suite.in_range_threshold,
+            "runs": [run.run_id for run in suite.runs()],
+            "versions": {"python": platform.python_version()} | _versions(_PACKAGES),
+            "commit": _commit(),
+            "machine": f"{platform.machine()}, {usable_cores()} cores",
+        },
+    )
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str | None:
+    """The commit of the source tree this runs from, with a + if it was changed; None outside a checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        head = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        dirty = subprocess.run(
+            ["git", "-C", str(here), "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if dirty else "")

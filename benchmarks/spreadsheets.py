@@ -1,0 +1,95 @@
+"""A scored study as two CSV files: one row per cell and seed, and one row per run, length, law and stratum.
+
+Nothing is dropped: a cell without a finished run has one row with an empty seed. Predicted accuracies are exact
+fractions as text, with their value beside them.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from carryproof.benchmarks.compare import Comparison, SeedResult, StudyResult
+from carryproof.benchmarks.curves import bounds
+
+Row = dict[str, Any]
+
+
+def write_spreadsheets(result: StudyResult, folder: Path) -> None:
+    """Write ``cells.csv`` and ``records.csv``."""
+    _write(folder / "cells.csv", cell_rows(result))
+    _write(folder / "records.csv", record_rows(result))
+
+
+def cell_rows(result: StudyResult) -> Iterator[Row]:
+    """One row per cell and seed."""
+    for comparison in result.comparisons:
+        for seed in comparison.seeds or (None,):
+            yield _asked(comparison.prediction_id, comparison.question) | _cell(comparison) | _seed(seed)
+
+
+def record_rows(result: StudyResult) -> Iterator[Row]:
+    """One row per run, length, law and stratum."""
+    questions = {comparison.prediction_id: comparison.question for comparison in result.comparisons}
+    for run in result.runs:
+        for record in run["records"]:
+            span = bounds(record["correct"], record["problems"])
+            yield (
+                _asked(run["prediction_id"], questions[run["prediction_id"]])
+                | {"run_id": run["run_id"], "seed": run["config"]["seed"], "status": run["status"]}
+                | {"in_range": run["in_range"]}
+                | {key: record[key] for key in ("test_digits", "law", "stratum", "problems", "correct", "agree")}
+                | {"accuracy": record["correct"] / record["problems"], "low": span.low, "high": span.high}
+                | {key: record[key] for key in ("exhaustive", "selection")}
+            )
+
+
+def _asked(prediction_id: str, question: Mapping[str, Any]) -> Row:
+    task = question["task"]
+    return {
+        "prediction_id": prediction_id,
+        "task": task["name"],
+        "operands": task["operands"],
+        "base": task["base"],
+        "modulus": task["modulus"],
+        "format": question["format"],
+        "encoding": question["encoding"],
+        "train_digits": question["train_digits"],
+        "train_law": question["train_law"],
+    }
+
+
+def _cell(comparison: Comparison) -> Row:
+    cell = comparison.cell
+    return {
+        "test_digits": cell["test_digits"],
+        "law": cell["law"],
+        "verdict": cell["verdict"],
+        "predicted": cell["accuracy"],
+        "predicted_float": cell["accuracy_float"],
+        "surrogate": cell["surrogate"],
+        "outcome": comparison.outcome,
+        "reason": comparison.reason,
+        "p_equivalence": comparison.p_equivalence,
+        "p_difference": comparison.p_difference,
+    }
+
+
+def _seed(seed: SeedResult | None) -> Row:
+    columns = ("run_id", "seed", "problems", "correct", "agree", "accuracy", "low", "high")
+    more = ("in_range", "eligible", "exhaustive", "selection")
+    if seed is None:
+        return dict.fromkeys((*columns, *more))
+    span = bounds(seed.correct, seed.problems)
+    values = (seed.run_id, seed.seed, seed.problems, seed.correct, seed.agree, seed.accuracy, span.low, span.high)
+    return dict(zip(columns, values, strict=True)) | {name: getattr(seed, name) for name in more}
+
+
+def _write(path: Path, rows: Iterable[Row]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = None
+        for row in rows:
+            if writer is None:
+                writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
+                writer.writeheader()
+            writer.writerow(row)

@@ -1,0 +1,141 @@
+"""Suites: a study is a Python function that returns a list of experiments.
+
+An experiment is a question with a recipe, an evaluation and its seeds. Recipes were chosen on in-range accuracy alone;
+no length beyond the trained ones was looked at while choosing them.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from carryproof.benchmarks.configuration import Evaluation, Recipe, RunConfig
+from carryproof.theory import Prediction, Question, Task, TrainingRange, encodings, formats, predict, tasks
+from carryproof.theory.errors import unknown
+from carryproof.theory.ranges import OperandLaw
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Experiment:
+    """One question, trained with one recipe from several seeds, measured in one way."""
+
+    question: Question
+    recipe: Recipe
+    evaluation: Evaluation
+    seeds: tuple[int, ...]
+
+    def runs(self) -> Iterator[RunConfig]:
+        """One configuration a seed."""
+        for seed in self.seeds:
+            yield RunConfig(question=self.question, recipe=self.recipe, evaluation=self.evaluation, seed=seed)
+
+    def prediction(self) -> Prediction:
+        """What the theory says of every cell that is measured."""
+        return predict(self.question, self.evaluation.test_digits, self.evaluation.laws)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suite:
+    """A named study: its experiments, and the margin within which an accuracy counts as the predicted one."""
+
+    name: str
+    title: str
+    experiments: tuple[Experiment, ...]
+    margin: float = 0.02
+    in_range_threshold: float = 0.99
+
+    def runs(self) -> list[RunConfig]:
+        """Every run of the study."""
+        return [run for experiment in self.experiments for run in experiment.runs()]
+
+
+DEMO_SEEDS = (0, 1, 2)
+FULL_SEEDS = (0, 1, 2, 3, 4)
+
+
+DEMO_ENCODINGS = ("absolute", "relative-t5", "rope", "alibi", "none")
+# Chosen by in-range accuracy alone. Muon needs about half of AdamW's steps, which ten minutes ask for; ALiBi and no
+# encoding at all need eight heads and the most steps, and every encoding of a task gets the same.
+DEMO_RECIPE = Recipe(
+    d_model=64,
+    n_heads=8,
+    n_layers=2,
+    activation="relu",
+    batch=64,
+    learning_rate=6e-3,
+    beta2=0.99,
+    weight_decay=0.1,
+    warmup_steps=20,
+    muon_rate=0.02,
+)
+
+
+def smoke() -> Suite:
+    """Two tiny experiments in under a minute: the contrast of mod 10 and mod 11 in one-digit addition."""
+    recipe = replace(DEMO_RECIPE, d_model=32, n_heads=4, n_layers=1, steps=300)
+    experiments = [
+        _experiment(tasks.modular_addition(modulus), "absolute", (1,), (1, 2, 3), recipe, seeds=(0, 1), problems=500)
+        for modulus in (10, 11)
+    ]
+    return Suite(name="smoke", title="Modular addition, one digit", experiments=tuple(experiments))
+
+
+def demo() -> Suite:
+    """Addition, multiplication, addition mod 100 and mod 101 under five encodings, three seeds each, in ten minutes."""
+    short, longer = (1, 2), (1, 2, 3, 4, 5, 6)
+    cases: list[tuple[Task, tuple[int, ...], tuple[int, ...], Recipe]] = [
+        (tasks.addition(), short, longer, replace(DEMO_RECIPE, steps=800)),
+        (tasks.multiplication(), (1,), (1, 2, 3, 4), replace(DEMO_RECIPE, steps=300, batch=32)),
+        (tasks.modular_addition(100), short, longer, replace(DEMO_RECIPE, steps=700)),
+        (tasks.modular_addition(101), short, longer, replace(DEMO_RECIPE, steps=1_400)),
+    ]
+    experiments = [
+        _experiment(task, encoding, trained, tested, recipe, seeds=DEMO_SEEDS)
+        for task, trained, tested, recipe in cases
+        for encoding in DEMO_ENCODINGS
+    ]
+    return Suite(name="demo", title="Short arithmetic, tested on longer numbers", experiments=tuple(experiments))
+
+
+def full() -> Suite:
+    """About ten hours: every operation, plain and modular, under all encodings, on one to three digits, five seeds."""
+    short, longer = (1, 2, 3), (1, 2, 3, 4, 5, 6, 8, 10)
+    recipe = replace(DEMO_RECIPE, steps=4_000)
+    whole = [tasks.addition(), tasks.addition(3), tasks.subtraction(), tasks.multiplication()]
+    moduli = (50, 51, 100, 101, 150, 151, 200, 201, 1000)
+    modular = [tasks.modular_addition(modulus) for modulus in moduli]
+    modular += [tasks.modular_subtraction(100), tasks.modular_subtraction(101)]
+    modular += [tasks.modular_multiplication(100), tasks.modular_multiplication(101)]
+    experiments = [
+        _experiment(task, encoding, short, longer, recipe, seeds=FULL_SEEDS, problems=2_000)
+        for task in (*whole, *modular)
+        for encoding in encodings.ENCODINGS
+    ]
+    return Suite(name="full", title="Arithmetic of one to three digits", experiments=tuple(experiments))
+
+
+SUITES: dict[str, Callable[[], Suite]] = {"smoke": smoke, "demo": demo, "full": full}
+
+
+def build(name: str) -> Suite:
+    """The suite of a name; ``ValueError`` with the nearest name if there is none."""
+    if name not in SUITES:
+        raise unknown("suite", name, SUITES)
+    return SUITES[name]()
+
+
+def _experiment(
+    task: Task,
+    encoding: str,
+    trained: tuple[int, ...],
+    tested: tuple[int, ...],
+    recipe: Recipe,
+    *,
+    seeds: tuple[int, ...],
+    problems: int = 1_000,
+    laws: tuple[OperandLaw, ...] = ("exact", "unequal"),
+) -> Experiment:
+    """An experiment in the padded least-first format, as wide as its longest test."""
+    question = Question(
+        task=task, format=formats.padded(tested[-1]), encoding=encoding, train=TrainingRange(lengths=trained)
+    )
+    evaluation = Evaluation(test_digits=tested, laws=laws, problems=problems)
+    return Experiment(question=question, recipe=recipe, evaluation=evaluation, seeds=seeds)

@@ -1,0 +1,54 @@
+"""Positional encodings: what attention can compare about two tokens.
+
+`ENCODINGS` maps each name to a function of the sizes that builds the module; adding an entry is all that registering
+takes. An encoding implements up to three hooks, `embed`, `rotate` and `bias` (see `carryproof.positional.base`), and
+one instance serves every layer of a model.
+
+>>> sorted(ENCODINGS)
+['absolute', 'alibi', 'none', 'relative-shaw', 'relative-t5', 'rope', 'sinusoidal']
+>>> build("alibi", EncodingShape(d_model=64, n_heads=2, d_head=32, n_ctx=24)).slopes
+(0.0625, 0.00390625)
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+
+from carryproof.positional.absolute import LearnedAbsolute, Sinusoidal
+from carryproof.positional.alibi import Alibi
+from carryproof.positional.base import Encoding, EncodingShape
+from carryproof.positional.none import NoEncoding
+from carryproof.positional.relative import ShawKeys, T5Buckets
+from carryproof.positional.rope import Rotary
+
+__all__ = [
+    "ENCODINGS",
+    "Alibi",
+    "Encoding",
+    "EncodingShape",
+    "LearnedAbsolute",
+    "NoEncoding",
+    "Rotary",
+    "ShawKeys",
+    "Sinusoidal",
+    "T5Buckets",
+    "build",
+]
+
+ENCODINGS: dict[str, Callable[[EncodingShape], Encoding]] = {
+    "absolute": LearnedAbsolute,
+    "sinusoidal": Sinusoidal,
+    "none": NoEncoding,
+    "relative-t5": T5Buckets,
+    "relative-shaw": ShawKeys,
+    "rope": Rotary,
+    "alibi": Alibi,
+}
+
+
+def build(name: str, shape: EncodingShape) -> Encoding:
+    """The registered encoding of that name at these sizes, its parameters at zero; an unknown name is a ValueError."""
+    if name not in ENCODINGS:
+        nearest = get_close_matches(name, ENCODINGS, n=1, cutoff=0.4)
+        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+        raise ValueError(f"encoding: unknown value {name!r}; {hint}allowed: {', '.join(sorted(ENCODINGS))}")
+    return ENCODINGS[name](shape)

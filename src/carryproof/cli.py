@@ -1,0 +1,233 @@
+"""The command line: one subcommand a job, one line an error.
+
+Exit status 0 means done, 2 bad input, 130 an interrupt; messages about bad input name the argument, its value and what
+is allowed. Packages are imported where they are used, so that ``--help`` and ``predict`` never wait for torch.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+RESUME = "finished runs are kept; the same command goes on from there"
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; return its exit status."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except KeyboardInterrupt:
+        print(f"\ncarryproof: interrupted; {RESUME}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, as in `carryproof tasks | head -1`
+        sys.stderr.close()
+        return 0
+    except (ValueError, OSError, RuntimeError) as error:
+        message = " ".join(str(error).split())
+        print(f"carryproof: {message}", file=sys.stderr)
+        return 1 if isinstance(error, RuntimeError) else 2
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="carryproof", description="Predict, train, compare: length generalization in arithmetic.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, command: Callable[[argparse.Namespace], int], summary: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=summary, description=summary)
+        sub.set_defaults(command=command)
+        return sub
+
+    demo = add("demo", _demo, "predict, train, compare and report on the demonstration study")
+    run = add("run", _run, "register a suite's predictions, then run what is not finished yet")
+    run.add_argument("suite", metavar="SUITE", help="see `carryproof suites`")
+    for sub in (demo, run):
+        sub.add_argument("--jobs", type=int, metavar="N", help="processes, one thread each (default: one a core)")
+        sub.add_argument("--out", type=Path, metavar="DIR", help="folder of results (default: runs/SUITE)")
+    report = add("report", _report, "score a study against its registered predictions and write the report")
+    report.add_argument("folder", type=Path, metavar="DIR", help="what `run` wrote")
+
+    predict = add("predict", _predict, "what theory says of longer inputs, before any training")
+    _task_options(predict, required=True)
+    predict.add_argument("--train-digits", required=True, metavar="N", help="trained lengths, such as 4, 1-4 or 1-2,5")
+    predict.add_argument(
+        "--train-law", default="exact", metavar="LAW", help="exact, longest or unequal operand lengths"
+    )
+    predict.add_argument("--test-digits", required=True, metavar="N", help="lengths asked, such as 5-9")
+    predict.add_argument(
+        "--law", default="exact", metavar="LAW", help="operand lengths at test: exact, longest, unequal"
+    )
+    predict.add_argument("--encoding", required=True, metavar="NAME", help="see `carryproof encodings`")
+    predict.add_argument(
+        "--format",
+        default="padded",
+        metavar="FORMAT",
+        help="padded:W or free, with ,operands=ORDER and ,answer=ORDER (least-first or most-first); default padded, "
+        "as wide as the longest length",
+    )
+    prove = add("prove", _prove, "symbolic facts about a task: shift law, base compatibility, counterexamples")
+    prove.add_argument("task", metavar="TASK", help="see `carryproof tasks`")
+    _task_options(prove, required=False)
+    listings = {"tasks": _tasks, "encodings": _encodings, "suites": _suites}
+    subs = [predict, prove, *(add(name, command, f"list the {name}") for name, command in listings.items())]
+    for sub in subs:
+        sub.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _task_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    if required:
+        parser.add_argument("--task", required=True, metavar="TASK", help="see `carryproof tasks`")
+    parser.add_argument("--modulus", type=int, metavar="P", help="for modular tasks")
+    parser.add_argument("--base", type=int, default=10, metavar="B", help="from 2 to 36 (default 10)")
+    parser.add_argument("--operands", type=int, default=2, metavar="K", help="numbers to add (default 2)")
+
+
+def _version() -> str:
+    from carryproof import __version__
+
+    return __version__
+
+
+def _demo(options: argparse.Namespace) -> int:
+    options.suite = "demo"
+    _run(options)
+    options.folder = _out(options)
+    return _report(options)
+
+
+def _out(options: argparse.Namespace) -> Path:
+    return options.out if options.out is not None else Path("runs") / options.suite
+
+
+def _run(options: argparse.Namespace) -> int:
+    from carryproof.benchmarks import suites
+    from carryproof.benchmarks.runner import run_suite
+    from carryproof.console import StudyDisplay
+
+    suite, out = suites.build(options.suite), _out(options)
+    with StudyDisplay(suite, out) as display:
+        run_suite(suite, out, jobs=options.jobs, on_start=display.start, on_event=display.event)
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from carryproof.benchmarks.compare import score_study
+    from carryproof.benchmarks.report import write_report
+    from carryproof.console import print_outcomes
+
+    result = score_study(options.folder)
+    page = write_report(result, options.folder / "report")
+    print_outcomes(result, page)
+    return 0
+
+
+def _task(options: argparse.Namespace) -> Any:
+    from carryproof.theory import tasks
+
+    return tasks.build(options.task, operands=options.operands, base=options.base, modulus=options.modulus)
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from carryproof.theory import Question, TrainingRange, formats, parse_lengths, predict
+    from carryproof.theory.ranges import require_law
+
+    task = _task(options)
+    trained = parse_lengths(options.train_digits, "train-digits")
+    asked = parse_lengths(options.test_digits, "test-digits")
+    question = Question(
+        task=task,
+        format=formats.parse(options.format, default_width=max(*trained, *asked)),
+        encoding=options.encoding,
+        train=TrainingRange(lengths=trained, law=require_law("train-law", options.train_law)),
+    )
+    prediction = predict(question, asked, [require_law("law", options.law)])
+    if options.json:
+        return _print_json(prediction.to_dict())
+    from carryproof.console import print_prediction
+
+    print_prediction(prediction)
+    return 0
+
+
+def _prove(options: argparse.Namespace) -> int:
+    from carryproof.theory import base_compatibility, shift_law
+
+    task = _task(options)
+    laws = [shift_law(task), *(shift_law(task, operand) for operand in range(task.operands))]
+    compatible = None if task.modulus is None else base_compatibility(task.modulus, task.base)
+    if options.json:
+        facts = {
+            "task": task.to_dict(),
+            "shift_laws": [
+                {
+                    "shifted": list(law.shifted),
+                    "status": law.status,
+                    "statement": law.statement,
+                    "counterexample": None if law.counterexample is None else list(law.counterexample),
+                }
+                for law in laws
+            ],
+            "base_compatibility": None
+            if compatible is None
+            else {"decisive_digits": compatible.decisive, "statement": compatible.statement},
+        }
+        return _print_json({"schema_version": 1} | facts)
+    print(task)
+    for law in laws:
+        print(f"  L1  {law.status:8}  {law.statement}")
+    if compatible is not None:
+        print(f"  L3  {'finite' if compatible.decisive else 'infinite':8}  {compatible.statement}")
+    return 0
+
+
+def _tasks(options: argparse.Namespace) -> int:
+    from carryproof.theory import tasks
+
+    about = {
+        name: f"{operation.symbol.join(['a', 'b'])}{' modulo --modulus P' if prefix else ''}"
+        + (", --operands K of them" if operation.operands[1] is None else "")
+        for prefix in ("", "modular-")
+        for operation in tasks.OPERATIONS.values()
+        for name in [prefix + operation.name]
+    }
+    return _print_names("tasks", about, options)
+
+
+def _encodings(options: argparse.Namespace) -> int:
+    from carryproof.theory.encodings import ENCODINGS
+
+    return _print_names("encodings", {name: twin.title for name, twin in ENCODINGS.items()}, options)
+
+
+def _suites(options: argparse.Namespace) -> int:
+    from carryproof.benchmarks.suites import SUITES
+
+    about = {name: " ".join((suite.__doc__ or "").split()) for name, suite in SUITES.items()}
+    return _print_names("suites", about, options)
+
+
+def _print_names(kind: str, about: dict[str, str], options: argparse.Namespace) -> int:
+    if options.json:
+        return _print_json({"schema_version": 1, kind: about})
+    width = max(map(len, about))
+    for name, summary in about.items():
+        print(f"{name:{width}}  {summary}")
+    return 0
+
+
+def _print_json(value: Any) -> int:
+    print(json.dumps(value, indent=1))
+    return 0

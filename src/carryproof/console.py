@@ -1,0 +1,151 @@
+"""What a person sees in a terminal: predictions as tables, progress of a study, outcomes. Quiet when nobody looks.
+
+Progress bars are drawn by rich and only on a terminal; elsewhere a study prints a line when it starts and one when it
+is done.
+"""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from carryproof.theory import Prediction, write_lengths
+
+MAX_FRACTION = 24  # longer exact fractions are shown as decimals; --json has them whole
+
+
+def print_prediction(prediction: Prediction) -> None:
+    """One prediction as a table, and below it the conditions that decided each verdict."""
+    console = Console(highlight=False)
+    console.print(f"[bold]{prediction.question.label}[/] / {prediction.question.format}")
+    table = Table(box=None, pad_edge=False)
+    for column in ("digits", "verdict", "accuracy", "surrogate"):
+        table.add_column(column)
+    shown: dict[tuple[str, bool, str], list[int]] = {}
+    for cell in prediction.cells:
+        table.add_row(str(cell.test_digits), cell.verdict, accuracy_text(cell.to_dict()), cell.surrogate or "-")
+        for reason in cell.reasons:
+            shown.setdefault((reason.law, reason.holds, f"{reason.condition}: {reason.why}"), []).append(
+                cell.test_digits
+            )
+    console.print(table)
+    for (law, holds, text), digits in shown.items():
+        console.print(
+            f"  {law:4} {'yes' if holds else 'no ':3} at {write_lengths(tuple(digits))}: {text}", markup=False
+        )
+    console.print(f"prediction {prediction.prediction_id}", style="dim")
+
+
+def accuracy_text(cell: dict[str, Any]) -> str:
+    """An accuracy for a table: the exact fraction where it is short, and a percentage; a dash where there is none."""
+    if cell["accuracy"] is None:
+        return "-"
+    percent = f"{cell['accuracy_float']:.4%}"
+    exact = cell["accuracy"]
+    return f"{exact} = {percent}" if len(exact) <= MAX_FRACTION else percent
+
+
+class StudyDisplay:
+    """The progress of a study: predictions first, then a bar over all training steps and a line a running model."""
+
+    def __init__(self, suite: Any, out: Path) -> None:
+        self.suite, self.out = suite, out
+        self.console = Console(highlight=False)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self.lines: dict[str, Any] = {}
+        self.steps: dict[str, int] = {}
+        self.finished = self.total = 0
+
+    def __enter__(self) -> "StudyDisplay":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.lines:
+            self.progress.stop()
+
+    def start(self, pending: list[Any], finished: int) -> None:
+        """Print the registered predictions and open the bars."""
+        self.finished, self.total = finished, finished + len(pending)
+        self._print_predictions()
+        self.console.print(
+            f"{self.suite.name}: {self.total} runs, {finished} finished before; results in {self.out}", markup=False
+        )
+        if pending and self.console.is_terminal:
+            steps = sum(run.recipe.steps for run in pending)
+            self.lines["all"] = self.progress.add_task("training steps", total=steps, note="")
+            self.progress.start()
+
+    def event(self, event: Any) -> None:
+        """Draw one event of the runner."""
+        if event.record is not None:
+            self.finished += 1
+        if not self.console.is_terminal:
+            if event.record is not None and self.finished == self.total:
+                self.console.print(f"{self.suite.name}: all {self.total} runs are finished", markup=False)
+            return
+        run_id, steps = event.run.run_id, event.run.recipe.steps
+        done = steps if event.record is not None else event.point.step
+        self.progress.advance(self.lines["all"], max(0, done - self.steps.get(run_id, 0)))
+        self.steps[run_id] = max(done, self.steps.get(run_id, 0))
+        self.progress.update(self.lines["all"], note=f"{self.finished} of {self.total} runs")
+        if event.record is not None:
+            if run_id in self.lines:
+                self.progress.remove_task(self.lines.pop(run_id))
+            in_range = event.record["in_range"]
+            shown = "not measured" if in_range is None else f"{in_range:.1%}"
+            self.progress.console.print(f"  {event.run.question.label}, seed {event.run.seed}: {shown} in range")
+            return
+        if run_id not in self.lines:
+            label = f"{event.run.question.task.label}, {event.run.question.encoding}, seed {event.run.seed}"
+            self.lines[run_id] = self.progress.add_task(label, total=steps, note="")
+        note = f"loss {event.point.loss:.4f}, in range {event.point.in_range:.1%}"
+        self.progress.update(self.lines[run_id], completed=done, note=note)
+
+    def _print_predictions(self) -> None:
+        table = Table(title="Registered predictions", box=None, pad_edge=False, title_justify="left")
+        for column in ("task", "encoding", "trained", "tested", "verdict", "accuracy"):
+            table.add_column(column)
+        for experiment in self.suite.experiments:
+            question = experiment.question
+            for cell in experiment.prediction().cells:
+                if cell.verdict == "in-range" or cell.law != "exact":
+                    continue
+                trained = write_lengths(question.train.lengths)
+                row = (question.task.label, question.encoding, trained, str(cell.test_digits), cell.verdict)
+                table.add_row(*row, accuracy_text(cell.to_dict()))
+        self.console.print(table)
+
+
+def print_outcomes(result: Any, page: Path) -> None:
+    """How many cells were confirmed, refuted and not testable, every refuted one, and where the report is."""
+    console = Console(highlight=False)
+    counts = dict.fromkeys(("confirmed", "refuted", "not testable"), 0)
+    for comparison in result.comparisons:
+        counts[comparison.outcome] += 1
+    threshold = result.study["in_range_threshold"]
+    reached = sum(run["in_range"] is not None and run["in_range"] >= threshold for run in result.runs)
+    console.print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()), style="bold")
+    console.print(
+        f"{reached} of {len(result.runs)} runs reached {threshold:.0%} in range; {result.missing} runs missing"
+    )
+    for comparison in result.comparisons:
+        if comparison.outcome == "refuted":
+            task, cell = comparison.question["task"], comparison.cell
+            modulus = "" if task["modulus"] is None else f" mod {task['modulus']}"
+            where = f"{task['name']}{modulus}, {comparison.question['encoding']}, {cell['test_digits']} digits"
+            console.print(f"  refuted: {where} ({cell['law']}): {comparison.reason}", markup=False)
+    console.print(f"report: {page}", markup=False)

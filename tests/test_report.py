@@ -1,0 +1,332 @@
+"""The report lists everything that was registered, stands on its own, and is the same for the same results."""
+
+import csv
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from carryproof.benchmarks.compare import StudyResult, compare
+from carryproof.benchmarks.latex import escape
+from carryproof.benchmarks.report import in_place_of, write_report
+from carryproof.benchmarks.sections import arrange, percent, predicted_words, short_fraction
+from carryproof.theory import content_hash
+
+ENCODINGS = ("absolute", "relative-t5", "rope", "alibi", "none")
+HOSTILE = "</td><script>alert(1)</script> $x_{1}$ & 50% \\input{x}"
+FRACTIONS = {1: "0", 2: "41/4050", 3: "99/10000", 4: "40099/4050000", 5: "990099/100000000"}  # mod 101, n = 4
+Plain = dict[str, Any]
+
+
+def study(
+    tasks: tuple[Plain, ...],
+    encodings: tuple[str, ...],
+    seeds: tuple[int, ...] = (0,),
+    beyond: int = 1,
+    laws: tuple[str, ...] = ("exact",),
+) -> StudyResult:
+    """A made-up study that shows every outcome, one diverged, one unconverged and one missing run."""
+    predictions = [_prediction(task, encoding, beyond, laws) for task in tasks for encoding in encodings]
+    runs = [_run(prediction, seed) for prediction in predictions for seed in seeds]
+    planned = [run["run_id"] for run in runs]
+    if len(runs) > 20:
+        _fail(runs[4], in_range=0.0, status="diverged")
+        _fail(runs[13], in_range=0.71, status="finished")
+        for run in runs[18:21]:
+            _fail(run, in_range=0.93, status="finished")
+        del runs[-1]
+    described: Plain = {"suite": "made-up", "title": "A made-up study", "margin": 0.02, "in_range_threshold": 0.99}
+    described |= {"runs": planned, "versions": {"python": "3.12.1", "torch": "2.13.0"}, "commit": "0" * 40 + "+"}
+    described |= {"machine": "x86_64, 2 cores"}
+    registry = {"sha256": content_hash(predictions), "registered_at": "2026-01-01T00:00:00+00:00"}
+    comparisons = tuple(compare(predictions, runs, 0.02, 0.99))
+    return StudyResult(
+        study=described, registry=registry | {"predictions": predictions}, runs=tuple(runs), comparisons=comparisons
+    )
+
+
+def task(name: str, modulus: int | None = None) -> Plain:
+    return {"name": name, "operands": 2, "base": 10, "modulus": modulus}
+
+
+def _prediction(of: Plain, encoding: str, beyond: int, laws: tuple[str, ...]) -> Plain:
+    trained = 2 if of["name"] == "multiplication" else 3
+    cells = [
+        _cell(of, encoding, length, law, trained)
+        for law in laws
+        for length in range(1 if law == "exact" else 2, trained + beyond + 1)
+    ]
+    asked = {
+        "task": of,
+        "format": f"padded:{trained + beyond}",
+        "encoding": encoding,
+        "train_digits": f"1-{trained}",
+        "train_law": "exact",
+    }
+    return {"schema_version": 1, "prediction_id": content_hash([asked, cells]), **asked, "cells": cells}
+
+
+def _cell(of: Plain, encoding: str, length: int, law: str, trained: int) -> Plain:
+    reasons = [{"law": "L10", "condition": "every place stands still", "holds": True, "why": "padded widths fix it"}]
+    verdict, exact = "silent", None
+    if length <= trained:
+        verdict, exact = ("in-range", "1") if law == "exact" else ("silent", None)
+    elif encoding == "absolute" or (encoding == "none" and of["modulus"] == 101):
+        verdict, exact = "excluded", "0" if of["modulus"] is None else FRACTIONS[length - trained]
+        if of["modulus"] == 100:
+            verdict, exact = "permitted", "1"
+    elif of["name"] == "addition" or of["modulus"] == 100:
+        verdict, exact = ("forced" if encoding == "none" and of["modulus"] else "permitted"), "1"
+        reasons.append({"law": "L11", "condition": "only differences", "holds": False, "why": "marks at fixed places"})
+    value = None
+    if exact is not None:
+        over, _, under = exact.partition("/")
+        value = int(over) / int(under or 1)
+    surrogate = None if verdict == "silent" else f"(a mod 10^{trained}) + (b mod 10^{trained})"
+    found: Plain = {"test_digits": length, "law": law, "verdict": verdict, "accuracy": exact, "accuracy_float": value}
+    return found | {"surrogate": surrogate, "reasons": reasons}
+
+
+def _run(prediction: Plain, seed: int) -> Plain:
+    chance = Random(f"{prediction['prediction_id']} {seed}")
+    trained = int(prediction["train_digits"][-1])
+    records = []
+    for cell in prediction["cells"]:
+        share = {"in-range": 1.0, "silent": 0.3 ** (max(0, cell["test_digits"] - trained)), "forced": 1.0}.get(
+            cell["verdict"]
+        )
+        if share is None:
+            share = cell["accuracy_float"] if cell["verdict"] == "excluded" else chance.choice([0.2, 0.55, 1.0])
+        if prediction["task"]["name"] == "multiplication" and cell["test_digits"] > trained + 1:
+            share = 0.12  # refutes what is excluded
+        agree = 1 - 0.12 * max(0, cell["test_digits"] - trained) * chance.random()
+        strata = ["all", *(f"chain={length}" for length in range(4)), "chain=4+"]
+        for stratum in strata if prediction["task"]["name"] == "addition" else strata[:1]:
+            of = 500 if stratum == "all" else 250 // (2 ** strata.index(stratum)) + 3
+            right, same = (sum(chance.random() < each for _ in range(of)) for each in (share, agree))
+            counted = {"problems": of, "correct": right, "agree": same, "exhaustive": False, "selection": "random"}
+            records.append({"test_digits": cell["test_digits"], "law": cell["law"], "stratum": stratum} | counted)
+    loss = [{"step": 50 * t, "loss": 2.3 / (1 + (t / (3 + seed)) ** 2), "in_range": t / 20} for t in range(1, 21)]
+    config = {"seed": seed, "recipe": {"steps": 1000, "batch": 128}}
+    return {
+        "run_id": content_hash([prediction["prediction_id"], seed])[:16],
+        "config": config,
+        "prediction_id": prediction["prediction_id"],
+        "status": "finished",
+        "parameters": 105_216,
+        "loss": loss,
+        "records": records,
+        "in_range": 1.0,
+        "share_seen": None if trained > 2 else 0.83,
+        "train_seconds": 10.4,
+        "evaluate_seconds": 1.1,
+    }
+
+
+def _fail(run: Plain, in_range: float, status: str) -> None:
+    run["in_range"], run["status"] = in_range, status
+    for record in run["records"]:
+        record["correct"] = int(record["correct"] * in_range)
+    if status == "diverged":
+        del run["loss"][8:]
+        run["loss"][-1]["loss"] = None
+
+
+LAWS = ("exact", "unequal")
+TASKS = (task("addition"), task("multiplication"), task("modular-addition", 100), task("modular-addition", 101))
+
+
+class Page(HTMLParser):
+    """The text of a page, and whatever it would load from elsewhere."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self.rows: list[list[str]] = []
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "poster")]
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data
+
+
+@pytest.fixture(scope="module")
+def result() -> StudyResult:
+    return study(TASKS, ("absolute", "none"), (0, 1, 2), beyond=2, laws=LAWS)
+
+
+@pytest.fixture(scope="module")
+def folder(result: StudyResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    page = write_report(result, tmp_path_factory.mktemp("report") / "report")
+    assert page.name == "index.html"
+    return page.parent
+
+
+def test_the_fixture_shows_everything(result: StudyResult) -> None:
+    assert {each.outcome for each in result.comparisons} == {"confirmed", "refuted", "not testable"}
+    assert {each.cell["verdict"] for each in result.comparisons} == {
+        "in-range",
+        "excluded",
+        "permitted",
+        "forced",
+        "silent",
+    }
+    assert {run["status"] for run in result.runs} == {"finished", "diverged"}
+    assert result.missing == 1
+
+
+def test_every_outcome_is_listed(result: StudyResult, folder: Path) -> None:
+    page = Page((folder / "index.html").read_text())
+    listed = [
+        row for row in page.rows if len(row) == 8 and row[6].strip("✓✗ ") in ("confirmed", "refuted", "not testable")
+    ]
+    assert len(listed) == len(result.comparisons)
+    arranged = [
+        cell
+        for section in arrange(result)
+        for panel in section.panels
+        for law in section.laws
+        for cell in panel.under(law)
+    ]
+    for row, cell in zip(listed, arranged, strict=True):
+        assert (row[2], row[3], row[7].split("\n")[0]) == (
+            str(cell.cell["test_digits"]),
+            cell.cell["verdict"],
+            cell.reason,
+        )
+        assert row[6].endswith(cell.outcome)
+        assert row[5].count("/") == len(cell.seeds)
+        assert all(f"{seed.correct}/{seed.problems}" in row[5] for seed in cell.seeds)
+
+
+def test_no_run_is_dropped(result: StudyResult, folder: Path) -> None:
+    text = (folder / "index.html").read_text()
+    assert all(f"<code>{run_id}</code>" in text for run_id in result.study["runs"])
+    assert "Shortfall" in text
+    assert "1 diverged" in text
+    assert "1 not finished" in text
+    assert result.registry["sha256"] in text
+    assert all(each.prediction_id in text for each in result.comparisons)
+
+
+def test_the_page_stands_on_its_own(folder: Path) -> None:
+    source = (folder / "index.html").read_text()
+    page = Page(source)
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    assert all(load.startswith(("data:image/svg+xml;base64,", "#")) for load in page.loads)
+    assert "@import" not in source
+    assert "url(" not in source
+    ids = re.findall(r'id="([^"]+)"', source)
+    assert len(ids) == len(set(ids))
+    assert {load[1:] for load in page.loads if load.startswith("#")} <= set(ids)
+
+
+def test_figures_come_in_three_formats(folder: Path) -> None:
+    heads = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
+    files = sorted((folder / "figures").iterdir())
+    stems = {path.stem for path in files}
+    assert {"verdicts", "contrast", "law-unequal", "carries-addition", "training", "task-addition-modulo-101"} <= stems
+    assert len(files) == 3 * len(stems)
+    for path in files:
+        assert path.read_bytes().startswith(heads[path.suffix])
+        assert path.stat().st_size > 4_000
+        assert b"/Type3" not in path.read_bytes()
+
+
+def test_spreadsheets_hold_all_data(result: StudyResult, folder: Path) -> None:
+    with (folder / "cells.csv").open(newline="") as file:
+        cells = list(csv.DictReader(file))
+    with (folder / "records.csv").open(newline="") as file:
+        records = list(csv.DictReader(file))
+    assert len(cells) == sum(max(1, len(each.seeds)) for each in result.comparisons)
+    assert len(records) == sum(len(run["records"]) for run in result.runs)
+    assert sum(int(row["correct"]) for row in records) == sum(
+        record["correct"] for run in result.runs for record in run["records"]
+    )
+    assert {row["predicted"] for row in cells} >= {"0", "1", "41/4050", ""}
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
+    small = study(TASKS[3:], ("absolute",))
+    first, second = (write_report(small, tmp_path / name).parent for name in ("first", "second"))
+    names = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+    assert names == sorted(path.relative_to(second) for path in second.rglob("*") if path.is_file())
+    assert all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
+
+
+def test_hostile_names_are_only_names(tmp_path: Path) -> None:
+    hostile = study((task(HOSTILE),), (HOSTILE,))
+    hostile = replace(hostile, study={**hostile.study, "title": HOSTILE, "machine": HOSTILE})
+    source = write_report(hostile, tmp_path / "report").read_text()
+    assert "script" not in Page(source).tags
+    assert "&lt;script&gt;" in source
+    tables = "".join(path.read_text() for path in (tmp_path / "report" / "tables").glob("*.tex"))
+    assert "\\input{x}" not in tables
+    assert escape("\\input{x}") in tables
+    assert not [path for path in (tmp_path / "report").rglob("*") if "<" in path.name or " " in path.name]
+
+
+def test_an_empty_study_has_a_report(tmp_path: Path) -> None:
+    full = study(TASKS[3:], ("absolute",))
+    predictions = full.registry["predictions"]
+    empty = replace(full, runs=(), comparisons=tuple(compare(predictions, [], 0.02, 0.99)))
+    page = write_report(empty, tmp_path / "report")
+    assert "no finished run" in page.read_text()
+    with (tmp_path / "report" / "cells.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(empty.comparisons)
+
+
+def test_an_older_report_is_replaced_whole(tmp_path: Path) -> None:
+    target = tmp_path / "report"
+    for content in ("old", "new"):
+        with in_place_of(target) as fresh:
+            (fresh / "index.html").write_text(content)
+            (fresh / f"{content}.txt").touch()
+    assert {path.name for path in target.iterdir()} == {"index.html", "new.txt"}
+    with pytest.raises(KeyboardInterrupt), in_place_of(target) as fresh:
+        (fresh / "index.html").write_text("half of")
+        raise KeyboardInterrupt
+    assert (target / "index.html").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_is_not_a_report_is_left_alone(result: StudyResult, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ValueError, match=r"^report: got '.*'; allowed: an older report"):
+        write_report(result, tmp_path)
+    with pytest.raises(ValueError, match=r"^report: got '.*thesis.tex'; allowed: a folder"):
+        write_report(result, tmp_path / "thesis.tex")
+
+
+def test_words() -> None:
+    assert [percent(share) for share in (0, 41 / 4050, 0.99, 1, 0.999999)] == ["0%", "1.012%", "99%", "100%", ">99.99%"]
+    assert short_fraction("1/" + "9" * 30, 1e-30) == "≈1e-30"
+    cell = {"verdict": "permitted", "accuracy": "1", "accuracy_float": 1.0}
+    assert predicted_words(cell) == ("1 if learned", "100%")
+    assert predicted_words({**cell, "accuracy": None}) == ("–", "–")
+    assert escape("#~^é") == r"\#\textasciitilde{}\textasciicircum{}?"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_tables_compile(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "tables", tmp_path / "tables")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
+    run = subprocess.run(command, cwd=tmp_path / "tables", capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-2000:]
+    assert (tmp_path / "tables" / "main.pdf").stat().st_size > 10_000

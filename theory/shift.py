@@ -1,0 +1,87 @@
+"""The digit-shift law of a task, proved as a polynomial identity or refuted by its smallest counterexample.
+
+Shifting an operand by one place multiplies it by the base B. A task is equivariant under the joint shift if
+f(B a, B b) = B f(a, b) for all a, b, so that one rule serves every place (law L1; translation invariance in Xu et al.,
+arXiv 2407.17963). Addition is; multiplication is equivariant in each operand alone, and a reduction modulo p never is.
+
+>>> from carryproof.theory import tasks
+>>> shift_law(tasks.addition()).status
+'proved'
+>>> print(shift_law(tasks.multiplication()).statement)
+multiplication of 2 numbers in base 10 is not jointly shift-equivariant: f(10*1, 10*1) = 100, 10*f(1, 1) = 10
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from typing import Literal
+
+from carryproof.theory.tasks import Task
+
+SEARCH_LIMIT = 100_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShiftLaw:
+    """What is known of f(shifted operands) = B f(operands), with the proof or the smallest counterexample."""
+
+    task: Task
+    shifted: tuple[int, ...]
+    status: Literal["proved", "refuted", "unknown"]
+    statement: str
+    counterexample: tuple[int, ...] | None = None
+
+
+@cache
+def shift_law(task: Task, operand: int | None = None) -> ShiftLaw:
+    """Decide the law for all operands shifted together, or for one ``operand`` (0 is the first) shifted alone.
+
+    The smallest counterexample has the smallest largest operand, then comes first in lexicographic order. Modulo p the
+    law fails wherever B f reaches p, so beyond the first 100,000 tuples such a witness is given, smallest or not. A
+    task with neither an identity nor a counterexample stays ``unknown``.
+    """
+    import sympy
+
+    shifted = tuple(range(task.operands)) if operand is None else (operand,)
+    manner = "jointly shift-equivariant" if operand is None else f"shift-equivariant in operand {operand + 1} alone"
+    if task.modulus is None:
+        symbols = sympy.symbols(f"a:{task.operands}", integer=True)
+        base = sympy.Symbol("B", integer=True)
+        moved = [base * symbol if index in shifted else symbol for index, symbol in enumerate(symbols)]
+        left, right = task.operation.apply(*moved), base * task.operation.apply(*symbols)
+        if sympy.expand(left - right) == 0:
+            statement = f"{task} is {manner}: f = {sympy.expand(left)} = B*({task.operation.apply(*symbols)})"
+            return ShiftLaw(task=task, shifted=shifted, status="proved", statement=statement)
+    found = _counterexample(task, shifted)
+    if found is None:
+        statement = f"{task}: no counterexample among the first {SEARCH_LIMIT:,} operand tuples, and no proof"
+        return ShiftLaw(task=task, shifted=shifted, status="unknown", statement=statement)
+    base_value = task.base
+    arguments = ", ".join(f"{base_value}*{value}" if i in shifted else str(value) for i, value in enumerate(found))
+    moved_value = task(*(value * base_value if i in shifted else value for i, value in enumerate(found)))
+    statement = (
+        f"{task} is not {manner}: f({arguments}) = {moved_value}, "
+        f"{base_value}*f({', '.join(map(str, found))}) = {base_value * task(*found)}"
+    )
+    return ShiftLaw(task=task, shifted=shifted, status="refuted", statement=statement, counterexample=found)
+
+
+def _counterexample(task: Task, shifted: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The first tuple, by largest operand and then lexicographically, that breaks the law; or a witness beyond."""
+
+    def breaks(values: tuple[int, ...]) -> bool:
+        moved = (value * task.base if index in shifted else value for index, value in enumerate(values))
+        return task(*moved) != task.base * task(*values)
+
+    tried, largest = 0, 0
+    while tried < SEARCH_LIMIT:
+        for values in product(range(largest + 1), repeat=task.operands):
+            if max(values) < largest:
+                continue
+            if breaks(values):
+                return values
+            tried += 1
+        largest += 1
+    top = 0 if task.modulus is None else task.modulus - 1
+    witnesses = [(top, *(rest,) * (task.operands - 1)) for rest in (0, 1)]
+    return next((values for values in witnesses if breaks(values)), None)
