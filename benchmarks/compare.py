@@ -15,6 +15,7 @@ from typing import Any, Literal
 from carryproof.benchmarks.registry import read_registry, require_registered
 from carryproof.benchmarks.statistics import Interval, difference, equivalence, holm, interval
 from carryproof.benchmarks.store import is_finished, read_json, read_run, runs_folder
+from carryproof.theory.prediction import read_fraction
 
 Outcome = Literal["confirmed", "refuted", "not testable"]
 LEVEL = 0.05
@@ -57,11 +58,15 @@ class Comparison:
     p_equivalence: float | None = None
     p_difference: float | None = None
 
+    def __str__(self) -> str:
+        cell = self.cell
+        return f"{cell['test_digits']} digits ({cell['law']}), {cell['verdict']}: {self.outcome}; {self.reason}"
+
     @property
     def predicted(self) -> Fraction | None:
         """The exact predicted accuracy, if there is one."""
         text = self.cell["accuracy"]
-        return None if text is None else Fraction(text)
+        return None if text is None else read_fraction(text)
 
     @property
     def successes(self) -> Interval:
@@ -165,7 +170,7 @@ def _test(
     if not eligible:
         best = max((seed.in_range or 0.0) for seed in seeds)
         return replace(untested, reason=f"in-range accuracy {best:.1%} < {threshold:.0%} in every seed")
-    predicted = float(Fraction(cell["accuracy"]))
+    predicted = float(read_fraction(cell["accuracy"]))
     equal = max(_p_equivalence(seed, predicted, margin) for seed in eligible)
     differ = min(1.0, len(eligible) * min(_p_difference(seed, predicted, margin) for seed in eligible))
     return replace(untested, reason="to be adjusted", p_equivalence=equal, p_difference=differ)

@@ -55,6 +55,8 @@ class Recipe:
         require_integer("recipe warmup_steps", self.warmup_steps, 0)
         if not self.learning_rate > 0:
             raise bad("recipe learning_rate", self.learning_rate, "a positive number")
+        if not self.muon_rate >= 0:
+            raise bad("recipe muon_rate", self.muon_rate, "a positive number, or 0 for AdamW alone")
 
     def scale_at(self, step: int) -> float:
         """The learning rate at a step, as a share of its peak: linear warm-up, cosine decay to ``final_share``."""

@@ -59,7 +59,8 @@ def draw_test_set(task: Task, train: TrainingRange, length: int, law: OperandLaw
     in_range = length in train.lengths and law == train.law
     stream = Stream(task=task, lengths=(length,), law=law, seed=seed, split="held-out" if in_range else "all")
     held = in_range and stream.splits(length)
-    if problem_count(task, length, law) <= count and law != "unequal" and not held:
+    uniform = law != "unequal" or length == 2  # else short operands are drawn more often than their number
+    if problem_count(task, length, law) <= count and uniform and not held:
         operands, exhaustive, selection = all_problems(task, length, law), True, "all problems"
     else:
         operands, exhaustive = stream.block(0, count), False

@@ -74,7 +74,7 @@ class Table:
     def __str__(self) -> str:
         body = "".join(" & ".join(map(escape, row)) + " \\\\\n" for row in self.rows)
         return (
-            "\\begin{table}[htbp]\n\\centering\\footnotesize\\setlength{\\tabcolsep}{3.5pt}\n"
+            "\\begin{table}[htbp]\n\\centering\\footnotesize\\setlength{\\tabcolsep}{3pt}\n"
             f"\\caption{{{escape(self.caption)}}}\n\\label{{tab:{self.name}}}\n"
             f"\\begin{{tabular}}{{@{{}}{self.columns}@{{}}}}\n\\toprule\n{' & '.join(self.head)} \\\\\n\\midrule\n"
             f"{body}\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"

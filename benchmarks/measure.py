@@ -42,7 +42,7 @@ def measure(
     recipe: Recipe | None = None,
     problems: int = 1_000,
     laws: tuple[OperandLaw, ...] = ("exact",),
-    out: Path = Path("runs"),
+    out: str | Path = "runs",
     jobs: int | None = None,
 ) -> Measurement:
     """Register the question's prediction in ``out``, train it from seeds 0 .. seeds - 1, and measure every length.
@@ -56,7 +56,7 @@ def measure(
         evaluation=Evaluation(test_digits=lengths, laws=laws, problems=problems),
         seeds=tuple(range(seeds)),
     )
-    folder = out / content_hash([run.to_dict() for run in experiment.runs()])[:16]
+    folder = Path(out) / content_hash([run.to_dict() for run in experiment.runs()])[:16]
     suite = Suite(name="measure", title=question.label, experiments=(experiment,))
     run_suite(suite, folder, jobs=jobs)
     registry, sha256 = read_registry(folder)

@@ -111,7 +111,7 @@ def contrast(sections: Sequence[Section], folder: Path, styles: Styles, margin: 
         return None
     found, exact = found[:PANELS_PER_ROW], exact[:3]
     rows, columns = (2, 1) if len(found) > 2 else (1, 2)
-    figure = Figure(figsize=(PAGE_INCHES, 2.5 * rows), layout="constrained")
+    figure = Figure(figsize=(PAGE_INCHES, (2.3 + 0.07 * len(styles)) * rows), layout="constrained")
     places = figure.add_gridspec(rows, columns, width_ratios=[len(found), 1.5][:columns])
     curves, forests = figure.add_subfigure(places[0, 0]), figure.add_subfigure(places[-1, -1])
     for index, (axes, (section, panel)) in enumerate(

@@ -126,7 +126,7 @@ def _environment(figures: Path) -> Environment:
         "predicted": predicted_words,
         "rem": lambda drawn: f"{_INCH * drawn.width_inches:.1f}rem",
         "span": lambda seed: " to ".join(percent(end) for end in _ends(seed.correct, seed.problems)),
-        "chance": lambda cell: f"{100 * cell.successes.low:.2g}% to {100 * cell.successes.high:.2g}%",
+        "chance": lambda cell: f"{100 * cell.successes.low:.3g}% to {100 * cell.successes.high:.3g}%",
         "successes": lambda cell: sum(seed.accuracy >= SUCCESS for seed in cell.seeds),
         "reasons": _reasons,
         "status": run_status,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from carryproof.benchmarks.configuration import Evaluation, Recipe, RunConfig
 from carryproof.theory import Prediction, Question, Task, TrainingRange, encodings, formats, predict, tasks
-from carryproof.theory.errors import unknown
+from carryproof.theory.errors import bad, unknown
 from carryproof.theory.ranges import OperandLaw
 
 
@@ -42,6 +42,12 @@ class Suite:
     margin: float = 0.02
     in_range_threshold: float = 0.99
 
+    def __post_init__(self) -> None:
+        asked = [(each.question, each.evaluation.test_digits, each.evaluation.laws) for each in self.experiments]
+        for index, each in enumerate(asked):
+            if each in asked[:index]:  # their runs would be scored as seeds of one experiment
+                raise bad("experiments", each[0].label, "every question once; vary recipes in suites of their own")
+
     def runs(self) -> list[RunConfig]:
         """Every run of the study."""
         return [run for experiment in self.experiments for run in experiment.runs()]
@@ -58,6 +64,7 @@ DEMO_RECIPE = Recipe(
     d_model=64,
     n_heads=8,
     n_layers=2,
+    d_mlp=128,
     activation="relu",
     batch=64,
     learning_rate=6e-3,
@@ -70,7 +77,7 @@ DEMO_RECIPE = Recipe(
 
 def smoke() -> Suite:
     """Two tiny experiments in under a minute: the contrast of mod 10 and mod 11 in one-digit addition."""
-    recipe = replace(DEMO_RECIPE, d_model=32, n_heads=4, n_layers=1, steps=300)
+    recipe = replace(DEMO_RECIPE, d_model=32, n_heads=4, n_layers=1, steps=400)
     experiments = [
         _experiment(tasks.modular_addition(modulus), "absolute", (1,), (1, 2, 3), recipe, seeds=(0, 1), problems=500)
         for modulus in (10, 11)
@@ -84,8 +91,8 @@ def demo() -> Suite:
     cases: list[tuple[Task, tuple[int, ...], tuple[int, ...], Recipe]] = [
         (tasks.addition(), short, longer, replace(DEMO_RECIPE, steps=800)),
         (tasks.multiplication(), (1,), (1, 2, 3, 4), replace(DEMO_RECIPE, steps=300, batch=32)),
-        (tasks.modular_addition(100), short, longer, replace(DEMO_RECIPE, steps=700)),
-        (tasks.modular_addition(101), short, longer, replace(DEMO_RECIPE, steps=1_400)),
+        (tasks.modular_addition(100), short, longer, replace(DEMO_RECIPE, steps=800)),
+        (tasks.modular_addition(101), short, longer, replace(DEMO_RECIPE, steps=1_500)),
     ]
     experiments = [
         _experiment(task, encoding, trained, tested, recipe, seeds=DEMO_SEEDS)
@@ -105,7 +112,7 @@ def full() -> Suite:
     modular += [tasks.modular_subtraction(100), tasks.modular_subtraction(101)]
     modular += [tasks.modular_multiplication(100), tasks.modular_multiplication(101)]
     experiments = [
-        _experiment(task, encoding, short, longer, recipe, seeds=FULL_SEEDS, problems=2_000)
+        _experiment(task, encoding, short, longer, recipe, seeds=FULL_SEEDS)
         for task in (*whole, *modular)
         for encoding in encodings.ENCODINGS
     ]
@@ -130,7 +137,7 @@ def _experiment(
     recipe: Recipe,
     *,
     seeds: tuple[int, ...],
-    problems: int = 1_000,
+    problems: int = 2_000,
     laws: tuple[OperandLaw, ...] = ("exact", "unequal"),
 ) -> Experiment:
     """An experiment in the padded least-first format, as wide as its longest test."""

@@ -46,7 +46,8 @@ class T5Buckets(Encoding):
     layers, as in T5.
 
     Told about the task: differences of ids, exactly up to 15 and coarsely beyond. Past the trained length: buckets of
-    distances that training never showed keep their initial values (weight decay aside); all distances of 113 and more look the same.
+    distances that training never showed keep their initial values (weight decay aside); all distances of 113 and more
+    look the same.
     """
 
     def __init__(self, shape: EncodingShape) -> None:

@@ -2,6 +2,9 @@
 
 import os
 
+# Before torch is imported: its threads and the test runner's processes would fight for the same cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import hypothesis
 from jaxtyping import install_import_hook
 

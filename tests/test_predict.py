@@ -41,10 +41,24 @@ def test_absolute_positions_exclude_sums_and_products_above_training(task: Task,
 
 @pytest.mark.parametrize("encoding", ["none", "relative-t5", "relative-shaw", "rope", "alibi"])
 def test_shift_invariant_scores_permit_addition_and_are_silent_where_the_shift_law_fails(encoding: str) -> None:
-    assert verdicts(predict(ask(tasks.addition(), encoding), [5, 9])) == ["permitted"] * 2
-    assert verdicts(predict(ask(tasks.multiplication(), encoding, "padded:9"), [5, 9])) == ["silent"] * 2
-    assert verdicts(predict(ask(tasks.modular_addition(100), encoding), [5, 9])) == ["permitted"] * 2
-    assert verdicts(predict(ask(tasks.modular_addition(101), encoding), [5, 9])) == ["silent"] * 2
+    for task, verdict in [
+        (tasks.addition(), "permitted"),
+        (tasks.multiplication(), "silent"),
+        (tasks.modular_addition(100), "permitted"),
+        (tasks.modular_addition(101), "silent"),
+    ]:
+        assert verdicts(predict(ask(task, encoding, "padded:6"), [5, 6])) == [verdict] * 2
+
+
+def test_offsets_that_an_encoding_merges_are_not_permitted() -> None:
+    """T5 merges 16 with 17 and 18, Shaw everything from 64 on; the padded format of width W needs offset 2W + 2."""
+    for encoding, last in (("relative-t5", 6), ("relative-shaw", 30)):
+        twin = ENCODINGS[encoding]
+        assert verdicts(predict(ask(tasks.addition(), encoding, f"padded:{last}"), [5])) == ["permitted"]
+        beyond = predict(ask(tasks.addition(), encoding, f"padded:{last + 1}"), [5]).cells[0]
+        assert beyond.verdict == "silent" and [r.law for r in beyond.reasons if not r.holds] == ["E2"]
+        assert twin.resolves(2 * last + 2) and not twin.resolves(2 * (last + 1) + 2)
+    assert verdicts(predict(ask(tasks.addition(), "rope", "padded:300"), [299])) == ["permitted"]
 
 
 def test_addition_is_permitted_only_where_the_window_is_bounded_and_aligned() -> None:

@@ -262,24 +262,32 @@ def test_spreadsheets_hold_all_data(result: StudyResult, folder: Path) -> None:
     assert {row["predicted"] for row in cells} >= {"0", "1", "41/4050", ""}
 
 
-def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
-    small = study(TASKS[3:], ("absolute",))
-    first, second = (write_report(small, tmp_path / name).parent for name in ("first", "second"))
-    names = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
-    assert names == sorted(path.relative_to(second) for path in second.rglob("*") if path.is_file())
-    assert all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
+@pytest.fixture(scope="module")
+def hostile() -> StudyResult:
+    named = study((task(HOSTILE),), (HOSTILE,))
+    return replace(named, study={**named.study, "title": HOSTILE, "machine": HOSTILE})
 
 
-def test_hostile_names_are_only_names(tmp_path: Path) -> None:
-    hostile = study((task(HOSTILE),), (HOSTILE,))
-    hostile = replace(hostile, study={**hostile.study, "title": HOSTILE, "machine": HOSTILE})
-    source = write_report(hostile, tmp_path / "report").read_text()
+@pytest.fixture(scope="module")
+def hostile_folder(hostile: StudyResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(hostile, tmp_path_factory.mktemp("hostile") / "report").parent
+
+
+def test_hostile_names_are_only_names(hostile_folder: Path) -> None:
+    source = (hostile_folder / "index.html").read_text()
     assert "script" not in Page(source).tags
     assert "&lt;script&gt;" in source
-    tables = "".join(path.read_text() for path in (tmp_path / "report" / "tables").glob("*.tex"))
+    tables = "".join(path.read_text() for path in (hostile_folder / "tables").glob("*.tex"))
     assert "\\input{x}" not in tables
     assert escape("\\input{x}") in tables
-    assert not [path for path in (tmp_path / "report").rglob("*") if "<" in path.name or " " in path.name]
+    assert not [path for path in hostile_folder.rglob("*") if "<" in path.name or " " in path.name]
+
+
+def test_the_same_results_give_the_same_bytes(hostile: StudyResult, hostile_folder: Path, tmp_path: Path) -> None:
+    again = write_report(hostile, tmp_path / "report").parent
+    names = sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
+    assert names == sorted(path.relative_to(hostile_folder) for path in hostile_folder.rglob("*") if path.is_file())
+    assert all((again / name).read_bytes() == (hostile_folder / name).read_bytes() for name in names)
 
 
 def test_an_empty_study_has_a_report(tmp_path: Path) -> None:

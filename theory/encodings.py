@@ -113,6 +113,13 @@ class SymbolicEncoding:
         """The score for one choice of contents, ids and parameters."""
         return self.evaluator(parameters)(q, k, i, j)
 
+    def resolves(self, offset: int) -> bool:
+        """Whether some score tells this difference of ids from the two next to it, for parameters in general position.
+
+        Clipping and bucketing merge neighbours first, so an offset that differs from both is told from all others.
+        """
+        return _resolves(self, offset)
+
     def shift_invariance(self) -> ShiftInvariance:
         """Whether score(i + t, j + t) = score(i, j) always; computed once."""
         return _shift_invariance(self)
@@ -139,6 +146,12 @@ def _shift_invariance(encoding: SymbolicEncoding) -> ShiftInvariance:
         proof=_counterexample(encoding),
         sees="absolute ids",
     )
+
+
+@cache
+def _resolves(encoding: SymbolicEncoding, offset: int) -> bool:
+    scores = [encoding.score(at, 0) for at in (offset - 1, offset, offset + 1)]
+    return scores[1] not in (scores[0], scores[2])
 
 
 _SEEN = {"differences": "the difference of the two ids only", "nothing": "nothing else: ids do not enter it"}

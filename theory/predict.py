@@ -17,7 +17,7 @@ from fractions import Fraction
 
 from carryproof.theory import encodings
 from carryproof.theory.accuracy import surrogate_accuracy
-from carryproof.theory.alignment import alignment
+from carryproof.theory.alignment import Alignment, alignment
 from carryproof.theory.compatibility import base_compatibility
 from carryproof.theory.prediction import Cell, Prediction, Question, Reason, Verdict
 from carryproof.theory.ranges import OperandLaw, TrainingRange, require_law, require_lengths, write_lengths
@@ -136,7 +136,7 @@ def _shared_rule(question: Question, length: int, law: OperandLaw, seen: Reason)
         compatible, reason = _compatible(task, train.longest)
         reasons.append(reason)
         if compatible and form.width is not None:
-            return _permitted(truth, reasons)
+            return _permitted(truth, [*reasons, _resolution(question, alignment(task, form))])
         if not compatible:
             reasons.append(_residue_rule(task))
         return "silent", None, None, tuple(reasons)
@@ -159,6 +159,7 @@ def _shared_rule(question: Question, length: int, law: OperandLaw, seen: Reason)
             holds=aligned.constant,
             why=aligned.statement,
         ),
+        _resolution(question, aligned),
     ]
     if all(reason.holds for reason in reasons):
         return _permitted(truth, reasons)
@@ -223,6 +224,24 @@ def _window(question: Question) -> Reason:
     return Reason(law="L2", condition="each answer digit depends on a bounded window", holds=holds, why=why)
 
 
+def _resolution(question: Question, aligned: Alignment) -> Reason:
+    """Law E2: needed offsets have scores of their own; the query of answer digit i stands one token before it."""
+    twin = encodings.get(question.encoding)
+    condition = "attention can tell the needed offsets from their neighbours"
+    if twin.shift_invariance().sees == "nothing":
+        why = (
+            "no offset is told, but a causal decoder can recover positions from its mask (arXiv 2305.19466, theorem 1)"
+        )
+        return Reason(law="N1", condition=condition, holds=True, why=why)
+    needed = sorted({offset - back for row in aligned.offsets for offset in row for back in (0, 1)})
+    merged = next((offset for offset in needed if not twin.resolves(offset)), None)
+    if merged is None:
+        why = f"every offset in {write_lengths(tuple(needed))} has a score of its own"
+    else:
+        why = f"offset {merged}, which the window needs, shares its score with a neighbour"
+    return Reason(law="E2", condition=condition, holds=merged is None, why=why)
+
+
 def _coverage(train: TrainingRange, length: int, law: OperandLaw, width: int) -> Reason:
     """Law L9, its necessary half: which (digit, place) pairs of the test problems were seen in training."""
     trained: set[tuple[str, int]] = set()
@@ -232,7 +251,7 @@ def _coverage(train: TrainingRange, length: int, law: OperandLaw, width: int) ->
     if not missing:
         why = "every (digit, place) pair of the test problems occurs in training"
     else:
-        kind, place = min(missing, key=lambda pair: pair[1])
+        kind, place = min(missing)  # a non-zero digit where there was none says more than a zero that was always there
         why = f"a {kind} digit at place {place + 1} never occurs when training on {write_lengths(train.lengths)} digits"
     return Reason(law="L9", condition="the test problems' digits were seen at their places", holds=not missing, why=why)
 

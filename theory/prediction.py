@@ -11,7 +11,8 @@ decided, each with the id of its law. The hash makes a registered prediction tam
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
@@ -26,11 +27,24 @@ Verdict = Literal["in-range", "excluded", "permitted", "forced", "silent"]
 
 
 def write_fraction(fraction: Fraction) -> str:
-    """A fraction of any size as text; Python's limit on printed digits is lifted for the call."""
+    """A fraction of any size as text."""
+    with _any_number_of_digits():
+        return str(fraction)
+
+
+def read_fraction(text: str) -> Fraction:
+    """The fraction that ``write_fraction`` wrote."""
+    with _any_number_of_digits():
+        return Fraction(text)
+
+
+@contextmanager
+def _any_number_of_digits() -> Iterator[None]:
+    """Lift Python's limit on the digits of integers read and written as text, which guards servers and not us."""
     limit = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(0)
     try:
-        return str(fraction)
+        yield
     finally:
         sys.set_int_max_str_digits(limit)
 

@@ -14,12 +14,19 @@ from rich.table import Table
 
 from carryproof.theory import Prediction, write_lengths
 
+WIDE = 160
 MAX_FRACTION = 24  # longer exact fractions are shown as decimals; --json has them whole
+
+
+def new_console() -> Console:
+    """A console as wide as the terminal, or wide enough for any table where nobody watches."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDE)
 
 
 def print_prediction(prediction: Prediction) -> None:
     """One prediction as a table, and below it the conditions that decided each verdict."""
-    console = Console(highlight=False)
+    console = new_console()
     console.print(f"[bold]{prediction.question.label}[/] / {prediction.question.format}")
     table = Table(box=None, pad_edge=False)
     for column in ("digits", "verdict", "accuracy", "surrogate"):
@@ -33,9 +40,9 @@ def print_prediction(prediction: Prediction) -> None:
             )
     console.print(table)
     for (law, holds, text), digits in shown.items():
-        console.print(
-            f"  {law:4} {'yes' if holds else 'no ':3} at {write_lengths(tuple(digits))}: {text}", markup=False
-        )
+        where = write_lengths(tuple(sorted(set(digits))))
+        line = f"  {law:4} {'yes' if holds else 'no ':3} at {where}: {text}"
+        console.print(line, markup=False, soft_wrap=True)
     console.print(f"prediction {prediction.prediction_id}", style="dim")
 
 
@@ -53,7 +60,7 @@ class StudyDisplay:
 
     def __init__(self, suite: Any, out: Path) -> None:
         self.suite, self.out = suite, out
-        self.console = Console(highlight=False)
+        self.console = new_console()
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -132,7 +139,7 @@ class StudyDisplay:
 
 def print_outcomes(result: Any, page: Path) -> None:
     """How many cells were confirmed, refuted and not testable, every refuted one, and where the report is."""
-    console = Console(highlight=False)
+    console = new_console()
     counts = dict.fromkeys(("confirmed", "refuted", "not testable"), 0)
     for comparison in result.comparisons:
         counts[comparison.outcome] += 1
