@@ -71,6 +71,17 @@ def test_addition_is_permitted_only_where_the_window_is_bounded_and_aligned() ->
     assert too_many.verdict == "silent"
 
 
+def test_the_theory_is_silent_about_operations_it_does_not_know() -> None:
+    own = tasks.Operation(
+        name="both", symbol="+", apply=lambda a, b: a & b, width=lambda base, places, operands: places
+    )
+    for modulus in (None, 100):
+        for encoding in ENCODINGS:
+            cells = predict(ask(Task(operation=own, modulus=modulus), encoding), [4, 5]).cells
+            assert [cell.verdict for cell in cells] == ["in-range", "silent"]
+            assert cells[1].reasons[0].law == "D2"
+
+
 def test_lengths_in_range_gaps_and_below() -> None:
     question = ask(tasks.addition(), "absolute", train=(1, 2, 4))
     assert verdicts(predict(question, [1, 2, 3, 4, 5])) == ["in-range", "in-range", "permitted", "in-range", "excluded"]
