@@ -53,6 +53,15 @@ def test_prove(capsys: pytest.CaptureFixture) -> None:
     assert json.loads(out)["base_compatibility"]["decisive_digits"] == 2
 
 
+def test_predict_all(capsys: pytest.CaptureFixture) -> None:
+    status, out, _ = run(capsys, "predict", "--all", "--json")
+    assert status == 0 and sum(len(each["cells"]) for each in json.loads(out)["predictions"]) > 1_000
+    status, out, _ = run(capsys, "predict", "--all")
+    assert status == 0 and out.splitlines()[-1].startswith("2,800 cells: ")
+    status, _, err = run(capsys, "predict", "--task", "addition")
+    assert status == 2 and "--train-digits is required" in err
+
+
 @pytest.mark.parametrize("kind", ["tasks", "encodings", "suites"])
 def test_listings(capsys: pytest.CaptureFixture, kind: str) -> None:
     status, out, _ = run(capsys, kind)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carryproof.theory import Question, Task, TrainingRange, canonical_json, formats, predict, surrogate_accuracy, tasks
+from carryproof.theory.catalogue import predictions
 from carryproof.theory.encodings import ENCODINGS
 from carryproof.theory.prediction import Prediction, Verdict
 from carryproof.theory.ranges import parse_lengths, write_lengths
@@ -156,3 +157,17 @@ def test_bad_questions_are_one_line() -> None:
         predict(ask(tasks.addition(), "rope"), [12])
     with pytest.raises(ValueError, match="test_digits"):
         predict(ask(tasks.addition(), "rope"), [])
+
+
+def test_every_registered_cell_is_predicted() -> None:
+    every = list(predictions())
+    assert sum(len(prediction.cells) for prediction in every) > 1_000
+    assert len({prediction.prediction_id for prediction in every}) == len(every)
+    assert {prediction.question.encoding for prediction in every} == set(ENCODINGS)
+    assert {cell.verdict for prediction in every for cell in prediction.cells} == {"excluded", "permitted", "silent"}
+
+
+@pytest.mark.parametrize("name", sorted(ENCODINGS))
+def test_offsets_next_to_a_token_are_resolved_or_not_without_error(name: str) -> None:
+    """Offset 0 has the logarithm of 0 in T5's formula for far offsets, which must not be taken."""
+    assert ENCODINGS[name].resolves(1) == (ENCODINGS[name].sees != "nothing")

@@ -215,7 +215,9 @@ def _t5_bias(_query: Any, i: Any, j: Any) -> Any:
     import sympy
 
     distance = i - j
-    growth = sympy.log(distance / sympy.Integer(T5_EXACT)) / sympy.log(sympy.Integer(T5_DISTANCE) / T5_EXACT)
+    growth = sympy.log(sympy.Max(distance, 1) / sympy.Integer(T5_EXACT)) / sympy.log(
+        sympy.Integer(T5_DISTANCE) / T5_EXACT
+    )
     coarse = T5_EXACT + sympy.floor((T5_BUCKETS - T5_EXACT) * growth)
     bucket = sympy.Piecewise(
         (0, distance < 0), (distance, distance < T5_EXACT), (sympy.Min(coarse, T5_BUCKETS - 1), True)

@@ -60,16 +60,17 @@ def _parser() -> _Parser:
     report.add_argument("folder", type=Path, metavar="DIR", help="what `run` wrote")
 
     predict = add("predict", _predict, "what theory says of longer inputs, before any training")
+    predict.add_argument("--all", action="store_true", help="every registered cell, and no other option but --json")
     _task_options(predict, required=True)
-    predict.add_argument("--train-digits", required=True, metavar="N", help="trained lengths, such as 4, 1-4 or 1-2,5")
+    predict.add_argument("--train-digits", metavar="N", help="trained lengths, such as 4, 1-4 or 1-2,5")
     predict.add_argument(
         "--train-law", default="exact", metavar="LAW", help="exact, longest or unequal operand lengths"
     )
-    predict.add_argument("--test-digits", required=True, metavar="N", help="lengths asked, such as 5-9")
+    predict.add_argument("--test-digits", metavar="N", help="lengths asked, such as 5-9")
     predict.add_argument(
         "--law", default="exact", metavar="LAW", help="operand lengths at test: exact, longest, unequal"
     )
-    predict.add_argument("--encoding", required=True, metavar="NAME", help="see `carryproof encodings`")
+    predict.add_argument("--encoding", metavar="NAME", help="see `carryproof encodings`")
     predict.add_argument(
         "--format",
         default="padded",
@@ -89,7 +90,7 @@ def _parser() -> _Parser:
 
 def _task_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
     if required:
-        parser.add_argument("--task", required=True, metavar="TASK", help="see `carryproof tasks`")
+        parser.add_argument("--task", metavar="TASK", help="see `carryproof tasks`")
     parser.add_argument("--modulus", type=int, metavar="P", help="for modular tasks")
     parser.add_argument("--base", type=int, default=10, metavar="B", help="from 2 to 36 (default 10)")
     parser.add_argument("--operands", type=int, default=2, metavar="K", help="numbers to add (default 2)")
@@ -144,6 +145,11 @@ def _predict(options: argparse.Namespace) -> int:
     from carryproof.theory import Question, TrainingRange, formats, parse_lengths, predict
     from carryproof.theory.ranges import require_law
 
+    if options.all:
+        return _predict_all(options)
+    for name in ("task", "train_digits", "test_digits", "encoding"):
+        if getattr(options, name) is None:
+            raise ValueError(f"--{name.replace('_', '-')} is required, unless --all asks for every registered cell")
     task = _task(options)
     trained = parse_lengths(options.train_digits, "train-digits")
     asked = parse_lengths(options.test_digits, "test-digits")
@@ -159,6 +165,17 @@ def _predict(options: argparse.Namespace) -> int:
     from carryproof.console import print_prediction
 
     print_prediction(prediction)
+    return 0
+
+
+def _predict_all(options: argparse.Namespace) -> int:
+    from carryproof.theory.catalogue import predictions
+
+    if options.json:
+        return _print_json({"schema_version": 1, "predictions": [dict(each.to_dict()) for each in predictions()]})
+    from carryproof.console import print_catalogue
+
+    print_catalogue(predictions())
     return 0
 
 

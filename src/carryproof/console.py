@@ -4,6 +4,8 @@ Progress bars are drawn by rich and only on a terminal; elsewhere a study prints
 is done.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -44,6 +46,18 @@ def print_prediction(prediction: Prediction) -> None:
         line = f"  {law:4} {'yes' if holds else 'no ':3} at {where}: {text}"
         console.print(line, markup=False, soft_wrap=True)
     console.print(f"prediction {prediction.prediction_id}", style="dim")
+
+
+def print_catalogue(predictions: Iterable[Prediction]) -> None:
+    """One line a question: what is predicted of each length, and the first condition that fails."""
+    counts: Counter[str] = Counter()
+    for prediction in predictions:
+        question, cells = prediction.question, prediction.cells
+        counts.update(cell.verdict for cell in cells)
+        said = ", ".join(dict.fromkeys(f"{cell.verdict} {accuracy_text(cell.to_dict())}" for cell in cells))
+        failed = next((f"{reason.law}: {reason.condition}" for reason in cells[0].reasons if not reason.holds), "")
+        print(f"{question.task.label:22} {question.encoding:14} {question.format!s:55} {said}; not {failed}")
+    print(f"{counts.total():,} cells: " + ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items()))
 
 
 def accuracy_text(cell: dict[str, Any]) -> str:
