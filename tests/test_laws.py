@@ -60,6 +60,12 @@ def test_decisive_digits_by_brute_force(modulus: int, base: int) -> None:
         assert decides == (found is not None and digits >= found)
 
 
+def test_huge_moduli_are_not_factored() -> None:
+    hard = (2**521 - 1) * (2**607 - 1)
+    assert base_compatibility(hard, 10).decisive is None
+    assert base_compatibility(10**300, 10).decisive == 300
+
+
 @pytest.mark.parametrize(
     ("modulus", "decisive"),
     [(16, 4), (125, 3), (625, 4), (32, 5), (64, 6), (3125, 5), (100, 2), (101, None), (150, None)],

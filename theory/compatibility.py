@@ -47,14 +47,19 @@ def base_compatibility(modulus: int, base: int) -> BaseCompatibility:
     """
     from sympy import factorint
 
+    def factors(number: int) -> dict[int, int]:
+        # Trial division finds the primes of any base; a large cofactor may stay unfactored, and says as much.
+        found = factorint(number, limit=1_000, use_rho=False, use_pm1=False, use_ecm=False)
+        return {int(factor): int(power) for factor, power in found.items()}
+
     def written(number: int) -> str:
-        parts = (f"{prime}^{power}" if power > 1 else f"{prime}" for prime, power in factorint(number).items())
+        parts = (f"{prime}^{power}" if power > 1 else f"{prime}" for prime, power in factors(number).items())
         joined = " * ".join(parts)
         return str(number) if joined == str(number) else f"{number} = {joined}"
 
     decisive = decisive_digits(modulus, base)
     if decisive is None:
-        alien = next(prime for prime in factorint(modulus) if base % prime)
+        alien = next(factor for factor in factors(modulus) if base % factor)
         reason = f"divides no power of {written(base)} ({alien} does not divide {base})"
         verdict = f"no number of last digits decides x mod {modulus}"
     else:
