@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from carryproof.benchmarks.registry import read_registry, require_registered
 from carryproof.benchmarks.statistics import Interval, difference, equivalence, holm, interval
-from carryproof.benchmarks.store import is_finished, read_json, read_run, runs_folder
+from carryproof.benchmarks.store import is_finished, read_run, read_study, runs_folder
 from carryproof.theory.prediction import read_fraction
 
 Outcome = Literal["confirmed", "refuted", "not testable"]
@@ -91,15 +91,18 @@ class StudyResult:
 
 def score_study(out: Path) -> StudyResult:
     """Read a study's folder, check its registry, and compare every registered cell with its measurements."""
-    study = read_json(out / "study.json")
     registry, sha256 = read_registry(out)
+    plan, known = registry["plan"], {prediction["prediction_id"] for prediction in registry["predictions"]}
+    study = read_study(out) | plan
     runs = []
-    for run_id in study["runs"]:
+    for run_id in plan["runs"]:
         if is_finished(out, run_id):
-            run = read_run(out, run_id)
-            require_registered(run, sha256, runs_folder(out) / run_id / "run.json")
+            run, path = read_run(out, run_id), runs_folder(out) / run_id / "run.json"
+            require_registered(run, sha256, path)
+            if run["prediction_id"] not in known:
+                raise ValueError(f"{path}: corrupt results file; prediction_id names no registered prediction")
             runs.append(run)
-    comparisons = compare(registry["predictions"], runs, study["margin"], study["in_range_threshold"])
+    comparisons = compare(registry["predictions"], runs, plan["margin"], plan["in_range_threshold"])
     return StudyResult(study=study, registry=registry, runs=tuple(runs), comparisons=tuple(comparisons))
 
 
@@ -167,6 +170,8 @@ def _test(
             return replace(untested, reason="permitted only: no registered P(success)")
     if cell["accuracy"] is None:
         return replace(untested, reason=f"{cell['verdict']}, but the theory names no accuracy")
+    if all(seed.in_range is None for seed in seeds):
+        return replace(untested, reason="in-range accuracy was not measured")
     if not eligible:
         best = max((seed.in_range or 0.0) for seed in seeds)
         return replace(untested, reason=f"in-range accuracy {best:.1%} < {threshold:.0%} in every seed")

@@ -11,6 +11,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from carryproof import __version__
 from carryproof.models.config import DecoderConfig
 from carryproof.theory import Question, content_hash
 from carryproof.theory.errors import bad, require_integer
@@ -19,6 +20,7 @@ from carryproof.theory.ranges import OperandLaw, require_law, require_lengths
 
 SCHEMA_VERSION = 1
 ENGINE = "eager-fp32"
+FIRST_TEST_SEED = 10_000_000  # training seeds lie below, so that no run trains on the stream it is tested on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,10 +55,15 @@ class Recipe:
         for name in ("steps", "batch"):
             require_integer(f"recipe {name}", getattr(self, name), 1)
         require_integer("recipe warmup_steps", self.warmup_steps, 0)
-        if not self.learning_rate > 0:
-            raise bad("recipe learning_rate", self.learning_rate, "a positive number")
-        if not self.muon_rate >= 0:
-            raise bad("recipe muon_rate", self.muon_rate, "a positive number, or 0 for AdamW alone")
+        for name in ("learning_rate", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise bad(f"recipe {name}", getattr(self, name), "a positive number")
+        for name in ("muon_rate", "muon_decay", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise bad(f"recipe {name}", getattr(self, name), "a number that is not negative")
+        for name in ("beta1", "beta2", "muon_momentum", "final_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise bad(f"recipe {name}", getattr(self, name), "a number from 0 up to, not including, 1")
 
     def scale_at(self, step: int) -> float:
         """The learning rate at a step, as a share of its peak: linear warm-up, cosine decay to ``final_share``."""
@@ -72,13 +79,14 @@ class Evaluation:
     test_digits: tuple[int, ...]
     laws: tuple[OperandLaw, ...] = ("exact",)
     problems: int = 1_000
-    seed: int = 20_261_121  # of the test streams: the same problems for every run, never those of a training stream
+    seed: int = 20_261_121  # of the test streams: the same problems for every run
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "test_digits", require_lengths("test_digits", self.test_digits))
         for law in self.laws:
             require_law("law", law)
         require_integer("problems", self.problems, 1)
+        require_integer("evaluation seed", self.seed, FIRST_TEST_SEED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +99,7 @@ class RunConfig:
     seed: int
 
     def __post_init__(self) -> None:
-        require_integer("seed", self.seed, 0)
+        require_integer("seed", self.seed, 0, FIRST_TEST_SEED - 1)
         self.question.format.require_room(self.evaluation.test_digits[-1])
 
     def decoder(self) -> DecoderConfig:
@@ -116,6 +124,7 @@ class RunConfig:
         evaluation = asdict(self.evaluation)
         return {
             "schema_version": SCHEMA_VERSION,
+            "version": __version__,
             "engine": ENGINE,
             "question": self.question.to_dict(),
             "recipe": asdict(self.recipe),

@@ -54,11 +54,12 @@ class TestSet:
 def draw_test_set(task: Task, train: TrainingRange, length: int, law: OperandLaw, count: int, seed: int) -> TestSet:
     """At most ``count`` problems of a length: all of them where so few exist, else a seeded sample.
 
-    In range, only problems held out of training are drawn, where there are enough to hold any out.
+    At trained lengths, under whatever law, only problems held out of training are drawn, where there are enough to hold
+    any out.
     """
-    in_range = length in train.lengths and law == train.law
-    stream = Stream(task=task, lengths=(length,), law=law, seed=seed, split="held-out" if in_range else "all")
-    held = in_range and stream.splits(length)
+    trained = length in train.lengths
+    stream = Stream(task=task, lengths=(length,), law=law, seed=seed, split="held-out" if trained else "all")
+    held = trained and stream.splits(length)
     uniform = law != "unequal" or length == 2  # else short operands are drawn more often than their number
     if problem_count(task, length, law) <= count and uniform and not held:
         operands, exhaustive, selection = all_problems(task, length, law), True, "all problems"

@@ -107,8 +107,9 @@ def task_curves(section: Section, folder: Path, styles: Styles) -> Drawn:
             title=f"{section.title}, trained on {section.train_words}",
             caption=f"Upper row: exact match of every seed with its 95% interval over test length (law {law!r}), "
             "with the prediction in black; ✓ confirmed, ✗ refuted, no mark: not testable. Lower row: agreement with "
-            "the surrogate, which drops all digits beyond the trained length; where it falls short of 100%, untrained "
-            "(digit, place) pairs leak into the answer (law L14).",
+            "the surrogate, which drops all digits beyond the trained length. Under learned absolute positions it is "
+            "the registered function, and what it lacks to 100% leaks from untrained (digit, place) pairs (law L14); "
+            "under the other encodings it is drawn for comparison only.",
             alternative=f"Accuracy and agreement with the surrogate over test length for {section.title}, one column "
             "per encoding; the numbers are in the table of all outcomes.",
             width_inches=panel_width(columns),

@@ -19,6 +19,7 @@ from carryproof.benchmarks.runner import run_suite
 from carryproof.benchmarks.store import read_run, runs_folder
 from carryproof.benchmarks.suites import Experiment, Suite
 from carryproof.theory import Prediction, Question, content_hash
+from carryproof.theory.errors import require_integer
 from carryproof.theory.ranges import OperandLaw
 
 MARGIN = 0.02
@@ -50,6 +51,7 @@ def measure(
     Trained lengths are measured too, since every comparison is conditional on being right there.
     """
     lengths = tuple(sorted({*test_digits, *question.train.lengths}))
+    require_integer("seeds", seeds, 1)
     experiment = Experiment(
         question=question,
         recipe=Recipe() if recipe is None else recipe,

@@ -70,9 +70,9 @@ def in_place_of(folder: Path) -> Iterator[Path]:
         fresh, old = Path(temporary) / "new", Path(temporary) / "old"
         fresh.mkdir()
         yield fresh
-        if folder.exists():
-            os.rename(folder, old)
         try:
+            if folder.exists():
+                os.rename(folder, old)
             os.rename(fresh, folder)
         except BaseException:
             if old.exists():

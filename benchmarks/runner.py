@@ -9,9 +9,11 @@ import os
 import platform
 import signal
 import subprocess
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import Any
 
 from carryproof.benchmarks import store
 from carryproof.benchmarks.configuration import RunConfig
-from carryproof.benchmarks.registry import register
+from carryproof.benchmarks.registry import Plan, register
 from carryproof.benchmarks.suites import Suite
 from carryproof.benchmarks.train import LossPoint
 from carryproof.theory.errors import require_integer
@@ -56,7 +58,12 @@ def run_suite(
         config.decoder()  # sizes that do not fit are refused before anything is written
     out = store.require_folder(out)
     predictions = [experiment.prediction() for experiment in suite.experiments]
-    registered = register(out, predictions)
+    plan = Plan(
+        runs=tuple(run.run_id for run in suite.runs()),
+        margin=suite.margin,
+        in_range_threshold=suite.in_range_threshold,
+    )
+    registered = register(out, predictions, plan)
     ids = {
         run.run_id: prediction.prediction_id
         for experiment, prediction in zip(suite.experiments, predictions, strict=True)
@@ -65,6 +72,8 @@ def run_suite(
     _describe(suite, out)
     store.sweep(out)
     pending = [run for run in suite.runs() if not store.is_finished(out, run.run_id)]
+    for run_id in set(plan.runs) - {run.run_id for run in pending}:
+        store.read_run(out, run_id)  # a damaged run is named now, not after hours
     on_start(pending, len(ids) - len(pending))
     if pending:
         _run_all(pending, out, registered, ids, min(jobs, len(pending)), on_event)
@@ -87,9 +96,11 @@ def _run_all(
     context = multiprocessing.get_context("spawn")
     queue: multiprocessing.Queue[tuple[str, LossPoint]] = context.Queue()
     by_id = {run.run_id: run for run in pending}
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(queue,))
     try:
-        futures = {pool.submit(_work, run, out, registered, ids[run.run_id]): run for run in longest_first}
+        with _interrupts_ignored():  # workers inherit it, and print nothing if interrupted while they start
+            futures = {pool.submit(_work, run, out, registered, ids[run.run_id]): run for run in longest_first}
         waiting = set(futures)
         while waiting:
             finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -102,11 +113,24 @@ def _run_all(
             "a worker process died (out of memory?); finished runs are kept, run again to go on"
         ) from None
     except BaseException:
-        for child in multiprocessing.active_children():  # a stopped study must not train on behind our back
+        for child in set(multiprocessing.active_children()) - others:  # a stopped study must not train on
             child.terminate()
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C for a moment; only the main thread may, and only it is interrupted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _forward(queue: Any, by_id: dict[str, RunConfig], on_event: Callable[[Event], None]) -> None:
@@ -119,12 +143,19 @@ def _forward(queue: Any, by_id: dict[str, RunConfig], on_event: Callable[[Event]
 
 
 def _start_worker(queue: Any) -> None:
-    """One thread a process, and no traceback of its own when a person interrupts the study."""
+    """One thread a process, no traceback of its own when a person interrupts the study, and no life beyond it."""
     import torch
+
+    def follow() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()  # returns when the study ends, in whatever way
+            os._exit(1)
 
     global _queue
     _queue = queue
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=follow, daemon=True).start()
     torch.set_num_threads(1)
 
 
@@ -148,9 +179,6 @@ def _describe(suite: Suite, out: Path) -> None:
         {
             "suite": suite.name,
             "title": suite.title,
-            "margin": suite.margin,
-            "in_range_threshold": suite.in_range_threshold,
-            "runs": [run.run_id for run in suite.runs()],
             "versions": {"python": platform.python_version()} | _versions(_PACKAGES),
             "commit": _commit(),
             "machine": f"{platform.machine()}, {usable_cores()} cores",
@@ -171,7 +199,9 @@ def _versions(packages: Iterable[str]) -> dict[str, str]:
 def _commit() -> str | None:
     """The commit of the source tree this runs from, with a + if it was changed; None outside a checkout."""
     here = Path(__file__).resolve().parent
-    try:
+    try:  # a copy installed inside some other repository is not of that repository's commit
+        tracked = ["git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name]
+        subprocess.run(tracked, capture_output=True, check=True)
         head = subprocess.run(
             ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from carryproof.theory import content_hash
 from carryproof.theory.errors import bad
 
 SCHEMA_VERSION = 1
@@ -83,10 +84,13 @@ def new_run(out: Path, run_id: str) -> Iterator[Path]:
     """A temporary folder that becomes the run's folder when the block ends well, and vanishes when it does not."""
     runs_folder(out).mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=runs_folder(out), prefix=f".{run_id}."))
+    target = runs_folder(out) / run_id
     try:
         yield temporary
+        if not is_finished(out, run_id):
+            shutil.rmtree(target, ignore_errors=True)  # what is left of a run that somebody took apart
         try:
-            os.rename(temporary, runs_folder(out) / run_id)
+            os.rename(temporary, target)
         except OSError:
             if not is_finished(out, run_id):
                 raise
@@ -104,7 +108,54 @@ def read_run(out: Path, run_id: str) -> dict[str, Any]:
     """The record of a finished run; a damaged one is a one-line ``ValueError``."""
     path = runs_folder(out) / run_id / "run.json"
     run = read_json(path)
-    missing = {"run_id", "config", "registry_sha256", "prediction_id", "loss", "records", "in_range"} - run.keys()
-    if missing:
-        raise ValueError(f"{path}: corrupt results file; missing {', '.join(sorted(missing))}")
+    require_fields(path, run, _RUN_FIELDS)
+    if not run_id == run["run_id"] == content_hash(run["config"])[:16]:
+        raise ValueError(f"{path}: corrupt results file; its configuration is not the one its folder is named after")
+    for point in run["loss"]:
+        require_fields(path, point, {"step": int, "loss": float | int | None, "in_range": float | int})
+    for record in run["records"]:
+        require_fields(path, record, _RECORD_FIELDS)
+        if not 0 <= record["correct"] <= record["problems"] or not 0 <= record["agree"] <= record["problems"] > 0:
+            raise ValueError(f"{path}: corrupt results file; a record counts more answers than problems")
     return run
+
+
+def read_study(out: Path) -> dict[str, Any]:
+    """The description of a study; a damaged one is a one-line ``ValueError``."""
+    study = read_json(out / "study.json")
+    fields = {"suite": str, "title": str, "versions": dict, "commit": str | None, "machine": str}
+    require_fields(out / "study.json", study, fields)
+    return study
+
+
+def require_fields(path: Path, value: Any, fields: Mapping[str, Any]) -> None:
+    """Refuse plain data that lacks a field, or holds a value of another type there."""
+    for name, kind in fields.items():
+        if not isinstance(value, dict) or name not in value or not isinstance(value[name], kind):
+            raise ValueError(f"{path}: corrupt results file; field {name!r} is missing or of the wrong type")
+
+
+_RUN_FIELDS = {
+    "run_id": str,
+    "config": dict,
+    "registry_sha256": str,
+    "prediction_id": str,
+    "status": str,
+    "parameters": int,
+    "loss": list,
+    "records": list,
+    "in_range": float | int | None,
+    "share_seen": float | int | None,
+    "train_seconds": float | int,
+    "evaluate_seconds": float | int,
+}
+_RECORD_FIELDS = {
+    "test_digits": int,
+    "law": str,
+    "stratum": str,
+    "problems": int,
+    "correct": int,
+    "agree": int,
+    "exhaustive": bool,
+    "selection": str,
+}

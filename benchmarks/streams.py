@@ -33,6 +33,8 @@ _HOLD_OUT_KEY = 0xCA22  # fixed, so that a problem's side of the split never dep
 def problem_count(task: Task, length: int, law: OperandLaw) -> int:
     """How many operand tuples of a length there are under a law."""
     base, operands = task.base, task.operands
+    if law == "unequal" and length == 1:
+        return 0
     exactly = base**length - (base ** (length - 1) if length > 1 else 0)
     match law:
         case "exact":
@@ -89,8 +91,8 @@ class Stream:
         generator = np.random.Philox(key=[self.seed, redraw])
         generator.advance(start * words_each // 4)
         words = generator.random_raw(count * words_each).reshape(count, words_each)
-        weighted = np.repeat(self.lengths, np.square(self.lengths))
-        length = weighted[words[:, 0] % np.uint64(len(weighted))]
+        bounds = np.cumsum(np.square(self.lengths)).astype(np.uint64)
+        length = np.array(self.lengths)[np.searchsorted(bounds, words[:, 0] % bounds[-1], side="right")]
         lengths = np.repeat(length[:, None], task.operands, axis=1)
         if self.law == "unequal":
             shorter = 1 + (words[:, 2:heads] % np.maximum(lengths - 1, 1).astype(np.uint64)).astype(np.int64)

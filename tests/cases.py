@@ -33,7 +33,7 @@ def small_tasks(draw: st.DrawFn, *, modular: bool | None = None, largest_base: i
     """Any registered operation in any base, with a modulus or without (or as ``modular`` says)."""
     operation = draw(st.sampled_from(list(tasks.OPERATIONS.values())))
     base = draw(st.integers(2, largest_base))
-    operands = draw(st.integers(2, 3)) if operation.operands[1] is None else 2
+    operands = draw(st.integers(2, 3)) if operation.operands[1] > 2 else 2
     reduced = draw(st.booleans()) if modular is None else modular
     modulus = draw(st.integers(2, 200)) if reduced else None
     return Task(operation=operation, operands=operands, base=base, modulus=modulus)

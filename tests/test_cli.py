@@ -142,6 +142,25 @@ def test_smoke_from_predictions_to_report(tmp_path: Path, capsys: pytest.Capture
     assert status == 0 and "4 finished before" in text
 
 
+def test_killing_a_study_ends_its_workers(tmp_path: Path) -> None:
+    out = tmp_path / "smoke"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "carryproof", "run", "smoke", "--jobs", "2", "--out", str(out)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list(out.glob("runs/*")):
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    time.sleep(3)
+    left = len(list(out.glob("runs/*")))
+    time.sleep(3)
+    assert len(list(out.glob("runs/*"))) == left < 4  # nobody trained on
+
+
 def test_an_interrupt_keeps_finished_runs_and_says_how_to_resume(tmp_path: Path) -> None:
     out = tmp_path / "smoke"
     process = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 import json
 from fractions import Fraction
+from itertools import product
 
 import pytest
 from cases import TASKS
@@ -33,11 +34,37 @@ def test_modulo_100_and_101_under_absolute_positions() -> None:
     assert alien.cells[0].surrogate == "((a mod 10^4) + (b mod 10^4)) mod 101"
 
 
-@pytest.mark.parametrize("encoding", ["absolute", "sinusoidal"])
 @pytest.mark.parametrize("task", [tasks.addition(), tasks.multiplication()], ids=str)
-def test_absolute_positions_exclude_sums_and_products_above_training(task: Task, encoding: str) -> None:
-    for cell in predict(ask(task, encoding), range(5, 10)).cells:
+def test_learned_positions_exclude_sums_and_products_above_training(task: Task) -> None:
+    for cell in predict(ask(task, "absolute"), range(5, 10)).cells:
         assert (cell.verdict, cell.accuracy) == ("excluded", 0)
+    for cell in predict(ask(task, "sinusoidal"), range(5, 10)).cells:  # its products hold differences too
+        assert cell.verdict == "silent" and [r.law for r in cell.reasons if not r.holds] == ["E1", "E3"]
+
+
+@pytest.mark.parametrize(("law", "shortest"), [("exact", 4), ("longest", 3)])
+def test_the_windows_of_addition_are_all_shown_from_n_star_on(law: str, shortest: int) -> None:
+    """Law L19 by enumeration in base 3: windows are the digits at i and i-1 and the carry into i-1."""
+    base = 3
+
+    def shown(digits: int) -> set[tuple[int, ...]]:
+        found = set()
+        low = base ** (digits - 1) if law == "exact" else 0
+        for a, b in product(range(low, base**digits), repeat=2):
+            left, right = ([x // base**i % base for i in range(digits)] for x in (a, b))
+            carry = [0]
+            for i in range(digits):
+                carry.append((left[i] + right[i] + carry[i]) // base)
+            found |= {(left[i], right[i], left[i - 1], right[i - 1], carry[i - 1]) for i in range(1, digits)}
+        return found
+
+    every = shown(6)
+    for digits in (2, 3, 4, 5):
+        assert (shown(digits) == every) == (digits >= shortest)
+        train = TrainingRange(lengths=(digits,), law=law)
+        question = Question(task=tasks.addition(), format=formats.padded(6), encoding="rope", train=train)
+        (reason,) = [r for r in predict(question, [6]).cells[0].reasons if r.law == "L19"]
+        assert reason.holds == (digits >= shortest)
 
 
 @pytest.mark.parametrize("encoding", ["none", "relative-t5", "relative-shaw", "rope", "alibi"])

@@ -75,9 +75,7 @@ def test_a_killed_study_goes_on_where_it_was(finished: Path, tmp_path: Path) -> 
     out = copy_of(finished, tmp_path)
     first, second = tiny_suite().runs()
     before = (out / "runs" / first.run_id / "run.json").read_bytes()
-    (out / "runs" / second.run_id / "run.json").unlink()  # as if the second had never been written whole
-    (out / "runs" / second.run_id / "model.safetensors").unlink()
-    (out / "runs" / second.run_id).rmdir()
+    (out / "runs" / second.run_id / "run.json").unlink()  # taken apart by hand; the checkpoint is left lying there
     (out / "runs" / f".{second.run_id}.abc").mkdir()  # what a killed worker leaves
     done: list[str] = []
     run_suite(tiny_suite(), out, jobs=1, on_event=lambda event: done.append(event.run.run_id) if event.record else None)
@@ -100,12 +98,62 @@ def test_changed_predictions_are_never_scored(finished: Path, tmp_path: Path) ->
         run_suite(tiny_suite(), out, jobs=1)
     from carryproof.benchmarks.registry import registry_hash
 
-    value["sha256"] = registry_hash(value["predictions"])  # a careful forger fixes the hash as well
+    value["sha256"] = registry_hash(value["predictions"], value["plan"])  # a careful forger fixes the hash as well
     path.write_text(json.dumps(value))
     with pytest.raises(ValueError, match="was trained under registry"):
         score_study(out)
     with pytest.raises(ValueError, match="differ from today's"):
         run_suite(tiny_suite(), out, jobs=1)
+
+
+@pytest.mark.parametrize("change", [{"margin": 0.6}, {"runs": []}, {"in_range_threshold": 0.0}])
+def test_a_changed_plan_is_never_scored(finished: Path, tmp_path: Path, change: dict) -> None:
+    out = copy_of(finished, tmp_path)
+    path = out / "predictions.json"
+    value = json.loads(path.read_text())
+    value["plan"] |= change
+    path.write_text(json.dumps(value))
+    with pytest.raises(ValueError, match="changed after they were registered"):
+        score_study(out)
+
+
+@pytest.mark.parametrize("change", [{"seeds": (0, 1, 2)}, {"recipe": replace(TINY, steps=5)}])
+def test_a_study_with_other_runs_is_refused_even_if_its_predictions_agree(finished: Path, change: dict) -> None:
+    suite = tiny_suite()
+    other = replace(suite, experiments=(replace(suite.experiments[0], **change),))
+    for refused in (other, replace(suite, margin=0.1)):
+        with pytest.raises(ValueError, match="choose another --out"):
+            run_suite(refused, finished, jobs=1)
+
+
+def test_a_run_copied_over_another_is_refused(finished: Path, tmp_path: Path) -> None:
+    out = copy_of(finished, tmp_path)
+    first, second = (out / "runs" / run.run_id / "run.json" for run in tiny_suite().runs())
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(ValueError, match="not the one its folder is named after"):
+        score_study(out)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("share_seen", "x"),
+        ("records", "x"),
+        ("records", [{}]),
+        ("in_range", "x"),
+        ("loss", [3]),
+        ("prediction_id", "x"),
+    ],
+)
+def test_fields_of_the_wrong_kind_are_one_line(finished: Path, tmp_path: Path, field: str, value: object) -> None:
+    out = copy_of(finished, tmp_path)
+    path = out / "runs" / tiny_suite().runs()[0].run_id / "run.json"
+    run = json.loads(path.read_text())
+    run[field] = value
+    path.write_text(json.dumps(run))
+    with pytest.raises(ValueError, match="corrupt results file") as error:
+        score_study(out)
+    assert "\n" not in str(error.value)
 
 
 def test_another_study_in_the_same_folder_is_refused(finished: Path) -> None:
@@ -127,9 +175,10 @@ def test_damaged_results_are_one_line(finished: Path, tmp_path: Path, damage: st
             path.write_text(text.replace('"schema_version": 1', '"schema_version": 99', 1))
         case "field":
             path.write_text(text.replace('"records"', '"recrods"'))
-    with pytest.raises(ValueError, match=r"run\.json") as error:
-        score_study(out)
-    assert "\n" not in str(error.value)
+    for use in (score_study, lambda out: run_suite(tiny_suite(), out, jobs=1)):
+        with pytest.raises(ValueError, match=r"run\.json") as error:
+            use(out)
+        assert "\n" not in str(error.value)
 
 
 def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from carryproof.theory.ranges import OperandLaw
 from carryproof.theory.tasks import Task, dropped_share
 
 REMAINDER_LIMIT = 20_000  # largest p' whose remainders are convolved, for three operands or more
-BOX_LIMIT = 2_000  # most length combinations summed over, under the law ``unequal``
+BOX_LIMIT = 10_000  # most boxes of operands summed over, under the laws ``longest`` and ``unequal``
 PRODUCT_LIMIT = 160  # largest p' whose p'^3 residue triples are summed, for modular multiplication
 
 Run = tuple[int, int]  # the integers low..high - 1
@@ -34,11 +34,12 @@ def surrogate_accuracy(task: Task, *, trained: int, length: int, law: OperandLaw
 
     Operands follow ``law`` (see ``carryproof.theory.ranges``). None if the count is out of reach: modular
     multiplication with p' above 160 or operands other than two; three or more operands with p' above 20,000 or with
-    too many combinations of unequal lengths.
+    too many boxes under the laws ``longest`` and ``unequal``.
     """
     if length <= trained:
         return Fraction(1)
-    if law == "unequal" and task.operands * (length - 1) ** (task.operands - 1) > BOX_LIMIT:
+    combinations = task.operands * (length - 1) ** (task.operands - 1) if law == "unequal" else 1
+    if law != "exact" and combinations * 2**task.operands > BOX_LIMIT:  # a run below and above B^n is two boxes
         return None
     total = Fraction(0)
     for share, runs in _cases(task, length, law):

@@ -19,6 +19,7 @@ from carryproof.theory import encodings
 from carryproof.theory.accuracy import surrogate_accuracy
 from carryproof.theory.alignment import Alignment, alignment
 from carryproof.theory.compatibility import base_compatibility
+from carryproof.theory.errors import bad
 from carryproof.theory.prediction import Cell, Prediction, Question, Reason, Verdict
 from carryproof.theory.ranges import OperandLaw, TrainingRange, require_law, require_lengths, write_lengths
 from carryproof.theory.shift import shift_law
@@ -50,6 +51,10 @@ def predict(question: Question, test_digits: Iterable[int], laws: Iterable[Opera
                     reasons=reasons,
                 )
             )
+    if not cells:
+        raise bad(
+            "test_digits", write_lengths(lengths), "lengths above 1 under the law 'unequal', and at least one law"
+        )
     return Prediction(question=question, cells=tuple(cells))
 
 
@@ -105,13 +110,21 @@ def _rule_per_place(question: Question, length: int, law: OperandLaw, seen: Reas
         if form.width is not None
         else "free widths move places with the operands' lengths, so no truncation by place describes the model",
     )
-    if form.width is None:
-        return "silent", None, None, (seen, fixed)
+    own = Reason(
+        law="E3",
+        condition="every position has parameters of its own, so that its rule is learned apart from the others",
+        holds=bool(encodings.get(question.encoding).tables),
+        why="positions are rows of a learned table"
+        if encodings.get(question.encoding).tables
+        else "positions are fixed functions of their index, whose products also hold differences",
+    )
+    if form.width is None or not own.holds:
+        return "silent", None, None, (seen, fixed, own)
     covered = _coverage(train, length, law, form.width)
     if length <= trained:
         if covered.holds:
-            return "permitted", Fraction(1), surrogate_text(task, None), (seen, fixed, covered)
-        return "silent", None, None, (seen, fixed, covered)
+            return "permitted", Fraction(1), surrogate_text(task, None), (seen, fixed, own, covered)
+        return "silent", None, None, (seen, fixed, own, covered)
     surrogate = surrogate_text(task, trained)
     leak = Reason(
         law="L14",
@@ -119,7 +132,7 @@ def _rule_per_place(question: Question, length: int, law: OperandLaw, seen: Reas
         holds=False,
         why="nothing in training enforces it; agreement with the surrogate is measured as a curve of its own",
     )
-    reasons = [seen, fixed, covered]
+    reasons = [seen, fixed, own, covered]
     if task.modulus is not None:
         compatible, reason = _compatible(task, trained)
         reasons.append(reason)
@@ -163,14 +176,17 @@ def _shared_rule(question: Question, length: int, law: OperandLaw, seen: Reason)
             holds=aligned.constant,
             why=aligned.statement,
         ),
-        _resolution(question, aligned),
     ]
-    if all(reason.holds for reason in reasons):
-        return _permitted(truth, reasons)
-    return "silent", None, None, tuple(reasons)
+    if aligned.constant:
+        reasons.append(_resolution(question, aligned))
+    verdict, accuracy, surrogate, reasons_given = _permitted(truth, reasons)
+    if verdict == "permitted" and task.operands == 2:
+        reasons_given = (*reasons_given, _window_coverage(train))
+    return verdict, accuracy, surrogate, reasons_given
 
 
 def _permitted(truth: str, reasons: list[Reason]) -> Decision:
+    """Permitted if every condition holds, else silent."""
     if not all(reason.holds for reason in reasons):
         return "silent", None, None, tuple(reasons)
     anchors = Reason(
@@ -181,6 +197,15 @@ def _permitted(truth: str, reasons: list[Reason]) -> Decision:
         "not find the shared rule; no registered P(success) exists for this cell",
     )
     return "permitted", Fraction(1), truth, (*reasons, anchors)
+
+
+def _window_coverage(train: TrainingRange) -> Reason:
+    """Law L19 for two numbers: a carry into place i-1 needs i >= 2, and without leading zeros i must not be the top."""
+    needed = 4 if train.law == "exact" else 3
+    holds = train.longest >= needed
+    shown = "every interior window occurs in training" if holds else "training does not show every interior window"
+    why = f"{shown}, which takes {needed} digits and has {train.longest}; a rule for windows never shown is a guess"
+    return Reason(law="L19", condition="training shows every window of the shared rule", holds=holds, why=why)
 
 
 def _compatible(task: Task, trained: int) -> tuple[bool, Reason]:

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 from carryproof.theory.errors import bad, require_integer, unknown
 
+LONGEST = 1_000_000
 OperandLaw = Literal["exact", "longest", "unequal"]
 
 
@@ -28,7 +29,7 @@ def require_law(argument: str, law: str) -> OperandLaw:
 
 def require_lengths(argument: str, lengths: Iterable[int]) -> tuple[int, ...]:
     """Lengths in rising order, each once and at least 1; an empty set is refused."""
-    unique = tuple(sorted({require_integer(argument, length, 1) for length in lengths}))
+    unique = tuple(sorted({require_integer(argument, length, 1, LONGEST) for length in lengths}))
     if not unique:
         raise bad(argument, (), "at least one length")
     return unique
@@ -41,6 +42,8 @@ def parse_lengths(text: str, argument: str = "digits") -> tuple[int, ...]:
         low, dash, high = part.strip().partition("-")
         if not low.isdecimal() or (dash and not high.isdecimal()):
             raise bad(argument, text, "positive lengths such as 4, 1-4 or 1-2,5")
+        if max(len(low), len(high)) > len(str(LONGEST)):
+            raise bad(argument, text, f"lengths of at most {LONGEST:,} digits")
         first, last = int(low), int(high or low)
         if first > last:
             raise bad(argument, text, f"a range that rises; {part.strip()} holds no length")
@@ -72,7 +75,8 @@ class TrainingRange:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lengths", require_lengths("train_digits", self.lengths))
-        require_law("train_law", self.law)
+        if require_law("train_law", self.law) == "unequal" and self.lengths[0] == 1:
+            raise bad("train_digits", write_lengths(self.lengths), "lengths above 1, as the law 'unequal' asks")
 
     @property
     def longest(self) -> int:

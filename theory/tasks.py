@@ -49,7 +49,7 @@ class Operation:
     apply: Callable[..., Any]
     width: Callable[[int, int, int], int]
     columns: Callable[[Digits], tuple[NDArray[np.int64], NDArray[np.bool_]]] | None = None
-    operands: tuple[int, int | None] = (2, 2)
+    operands: tuple[int, int] = (2, 2)
     signed: bool = False
 
 
@@ -97,7 +97,7 @@ ADDITION = Operation(
     apply=_add,
     width=_sum_width,
     columns=_add_columns,
-    operands=(2, None),
+    operands=(2, 100),
 )
 SUBTRACTION = Operation(
     name="subtraction",

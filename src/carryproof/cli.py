@@ -215,7 +215,7 @@ def _tasks(options: argparse.Namespace) -> int:
 
     about = {
         name: f"{operation.symbol.join(['a', 'b'])}{' modulo --modulus P' if prefix else ''}"
-        + (", --operands K of them" if operation.operands[1] is None else "")
+        + (", --operands K of them" if operation.operands[1] > 2 else "")
         for prefix in ("", "modular-")
         for operation in tasks.OPERATIONS.values()
         for name in [prefix + operation.name]
