@@ -10,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carryproof.theory import Question, Task, TrainingRange, canonical_json, formats, predict, surrogate_accuracy, tasks
+from carryproof.theory.cases import process_of
 from carryproof.theory.catalogue import predictions
 from carryproof.theory.encodings import ENCODINGS
+from carryproof.theory.predict import carry_radius
 from carryproof.theory.prediction import Prediction, Verdict
 from carryproof.theory.ranges import parse_lengths, write_lengths
+from carryproof.theory.windows import dependency_window
 
 
 def ask(task: Task, encoding: str, form: str = "padded:9", train: tuple[int, ...] = (4,)) -> Question:
@@ -95,8 +98,8 @@ def test_addition_is_permitted_only_where_the_window_is_bounded_and_aligned() ->
     for form in ("padded:9,answer=most-first", "padded:9,operands=most-first", "free"):
         cell = predict(ask(tasks.addition(), "rope", form), [5]).cells[0]
         assert cell.verdict == "silent" and not all(reason.holds for reason in cell.reasons)
-    too_many = predict(ask(tasks.addition(3, base=2), "rope"), [5]).cells[0]
-    assert too_many.verdict == "silent"
+    many = predict(ask(tasks.addition(3, base=2), "rope"), [5]).cells[0]  # a window of two columns below its own
+    assert many.verdict == "permitted" and any("i-1 .. i-2" in reason.why for reason in many.reasons)
 
 
 def test_the_theory_is_silent_about_operations_it_does_not_know() -> None:
@@ -198,3 +201,9 @@ def test_every_registered_cell_is_predicted() -> None:
 def test_offsets_next_to_a_token_are_resolved_or_not_without_error(name: str) -> None:
     """Offset 0 has the logarithm of 0 in T5's formula for far offsets, which must not be taken."""
     assert ENCODINGS[name].resolves(1) == (ENCODINGS[name].sees != "nothing")
+
+
+@pytest.mark.parametrize(("base", "operands"), [(2, 2), (2, 3), (2, 5), (3, 3), (3, 4), (3, 10), (10, 2), (10, 11)])
+def test_the_radius_of_a_sum_is_that_of_its_machine(base: int, operands: int) -> None:
+    found = dependency_window(process_of(tasks.addition(operands, base=base)))
+    assert found.status == "proved" and found.radius == carry_radius(operands, base)

@@ -240,18 +240,32 @@ def _exact_reason(task: Task, exact: Fraction | None) -> Reason:
     return Reason(law=law, condition=condition, holds=exact is not None, why=why)
 
 
+def carry_radius(operands: int, base: int) -> int:
+    """How many columns below its own a digit of a least-first sum depends on: max(1, ceil(log_B k)) for k numbers.
+
+    The digits below determine the carry modulo B one column down, modulo B^2 two columns down, and it is below k (L2).
+
+    >>> carry_radius(2, 10), carry_radius(3, 2), carry_radius(100, 10)
+    (1, 2, 2)
+    """
+    radius = 1
+    while base**radius < operands:
+        radius += 1
+    return radius
+
+
 def _window(question: Question) -> Reason:
-    """Law L2: least-first addition of at most B numbers has a bounded window; nothing else is claimed here."""
+    """Law L2: least-first addition has a bounded window; nothing else is claimed here."""
     task, form = question.task, question.format
     if task.operation.name != "addition":
         holds, why = False, f"no bounded window is known for {task.label} in this format"
     elif form.answer != "least-first":
         holds, why = False, "an answer written from the top needs the carry from below, through runs of any length"
-    elif task.operands > task.base:
-        holds, why = False, f"with more than {task.base} numbers the carry is not determined modulo {task.base}"
     else:
+        radius = carry_radius(task.operands, task.base)
+        earlier = "i-1" if radius == 1 else f"i-1 .. i-{radius}"
         holds = True
-        why = "answer digit i is a function of the operand digits at i and i-1 and of answer digit i-1"
+        why = f"answer digit i is a function of the operand digits at i and {earlier} and of answer digits {earlier}"
     return Reason(law="L2", condition="each answer digit depends on a bounded window", holds=holds, why=why)
 
 
@@ -264,7 +278,8 @@ def _resolution(question: Question, aligned: Alignment) -> Reason:
             "no offset is told, but a causal decoder can recover positions from its mask (arXiv 2305.19466, theorem 1)"
         )
         return Reason(law="N1", condition=condition, holds=True, why=why)
-    needed = sorted({offset - back for row in aligned.offsets for offset in row for back in (0, 1)})
+    below = carry_radius(question.task.operands, question.task.base)
+    needed = sorted({offset - 1 + back for row in aligned.offsets for offset in row for back in range(below + 1)})
     merged = next((offset for offset in needed if not twin.resolves(offset)), None)
     if merged is None:
         why = f"every offset in {write_lengths(tuple(needed))} has a score of its own"
