@@ -32,7 +32,11 @@ MAY_IMPORT = {
         {"jaxtyping", "torch"} | DATA | PAGES | PEERS,
     ),
 }
-ALSO = {"theory/strategies.py": {"hypothesis"}}  # kept out of theory/__init__, see the test of what is loaded
+ALSO = {  # kept out of theory/__init__, see the test of what is loaded
+    "benchmarks/conformance.py": {"hypothesis"},
+    "theory/conformance.py": {"hypothesis"},
+    "theory/strategies.py": {"hypothesis"},
+}
 
 MODULES = sorted(path for folder in [*(ROOT / room for room in ROOMS), FACE] for path in folder.glob("*.py"))
 ROOM_MODULES = [path for path in MODULES if path.parent != FACE]
