@@ -50,6 +50,14 @@ def test_the_shift_laws_of_the_three_operations() -> None:
     assert all(shift_law(task).status == "refuted" for task in TASKS if task.modulus is not None)
 
 
+def test_operations_without_a_polynomial_are_searched() -> None:
+    both = tasks.Operation(
+        name="and", symbol="+", apply=lambda a, b: a & b, width=lambda base, places, operands: places
+    )
+    assert shift_law(Task(operation=both, base=2)).status == "unknown"  # true in base 2, and not proved
+    assert shift_law(Task(operation=both, base=3)).status == "refuted"
+
+
 @given(st.integers(2, 400), st.integers(2, 16))
 def test_decisive_digits_by_brute_force(modulus: int, base: int) -> None:
     found = decisive_digits(modulus, base)

@@ -48,7 +48,10 @@ def shift_law(task: Task, operand: int | None = None) -> ShiftLaw:
         symbols = sympy.symbols(f"a:{task.operands}", integer=True)
         base = sympy.Symbol("B", integer=True)
         moved = [base * symbol if index in shifted else symbol for index, symbol in enumerate(symbols)]
-        left, right = task.operation.apply(*moved), base * task.operation.apply(*symbols)
+        try:
+            left, right = task.operation.apply(*moved), base * task.operation.apply(*symbols)
+        except TypeError:  # an operation of one's own, such as a bitwise one, that has no polynomial
+            left, right = sympy.Integer(1), sympy.Integer(0)
         if sympy.expand(left - right) == 0:
             statement = f"{task} is {manner}: f = {sympy.expand(left)} = B*({task.operation.apply(*symbols)})"
             return ShiftLaw(task=task, shifted=shifted, status="proved", statement=statement)
