@@ -31,6 +31,7 @@ from carryproof.theory.processes import (
     Process,
     State,
     Tokens,
+    Values,
     WindowSlot,
     Witness,
     equal_widths,
@@ -56,16 +57,28 @@ def _tokens(digits: NDArray[np.generic], order: Order) -> Tokens:
 
 
 def _carry(base: int, letters: int) -> Machine:
-    return Machine(letters=letters, starts=((0,),), step=lambda state, x: _divmod(state[0] + x, base))
+    return Machine(letters=letters, starts=((0,),), step=lambda state, x: _divmod(state[0] + x, base), read=_sums)
+
+
+def _sums(columns: Values) -> Values:
+    return columns.sum(axis=1)
+
+
+def _digits(columns: Values) -> Values:
+    return columns[:, 0]
 
 
 def _divmod(total: int, base: int, *kept: int) -> tuple[State, int]:
     return (*kept, total // base), total % base
 
 
-def _scan(letters: int, step: Callable[[int, int], int]) -> Machine:
+def _scan(letters: int, read: Callable[[Values], Values], step: Callable[[int, int], int]) -> Machine:
     """A machine that writes its state."""
-    return Machine(letters=letters, starts=((0,),), step=lambda state, x: ((step(state[0], x),), step(state[0], x)))
+
+    def go(state: State, x: int) -> tuple[State, int]:
+        return (step(state[0], x),), step(state[0], x)
+
+    return Machine(letters=letters, starts=((0,),), step=go, read=read)
 
 
 @cache
@@ -136,6 +149,8 @@ def unsigned_subtraction(base: int = 10, answer: Order = "least-first") -> Proce
         letters=2 * base - 1,
         starts=((0,),),
         step=lambda state, x: _divmod(state[0] + (x if x < base else x - 2 * base + 1), base),
+        read=lambda columns: (columns[:, 0] - columns[:, 1]) % (2 * base - 1),
+        final=((0,),),  # nothing is left to borrow from
     )
     return replace(
         signed,
@@ -178,7 +193,7 @@ def _far_digit(base: int, operands: int = 1) -> Witness:
 @cache
 def copy(base: int = 10, order: Order = "least-first") -> Process:
     """The digits of a number, at the same places."""
-    machine = Machine(letters=base, starts=((0,),), step=lambda state, x: (state, x))
+    machine = Machine(letters=base, starts=((0,),), step=lambda state, x: (state, x), read=_digits)
     return _one("copy", base, order, lambda digits: _tokens(digits, order), machine, "nothing is carried")
 
 
@@ -230,7 +245,7 @@ def running_parity(base: int = 2) -> Process:
         base,
         "least-first",
         lambda digits: _tokens(np.cumsum(digits, axis=1, dtype=np.int64) % 2, "least-first"),
-        _scan(base, lambda state, x: (state + x) % 2),
+        _scan(base, _digits, lambda state, x: (state + x) % 2),
         "the state is the parity so far, and it is written",
     )
 
@@ -259,18 +274,22 @@ def running_comparison(base: int = 10, order: Order = "least-first") -> Process:
         name=f"running comparison in base {base}",
         order=order,
         write=lambda operands: _compared(operands, order),
-        machine=_scan(3, lambda state, x: (x or state) if later_wins else (state or x)),
+        machine=_scan(3, _ordered, lambda state, x: (x or state) if later_wins else (state or x)),
         witness=None,
         why="the state is the comparison so far, and it is written",
     )
+
+
+def _ordered(columns: Values) -> Values:
+    first, second = columns.T
+    return np.where(first < second, 1, np.where(first > second, 2, 0))
 
 
 def _compared(operands: list[Digits], order: Order) -> Tokens:
     state = np.zeros(len(operands[0]), dtype=np.int64)
     tokens: Tokens = []
     for place in range(operands[0].shape[1])[:: 1 if order == "least-first" else -1]:
-        first, second = operands[0][:, place], operands[1][:, place]
-        here = np.where(first < second, 1, np.where(first > second, 2, 0))
+        here = _ordered(np.stack([each[:, place].astype(np.int64) for each in operands], axis=1))
         keep = (here == 0) if order == "least-first" else (state != 0)
         state = np.where(keep, state, here)
         tokens.append(((place,), state))
@@ -298,7 +317,7 @@ def horner(modulus: int, operands: int = 1, *, base: int = 10) -> Process:
         order="most-first",
         write=write,
         widths=equal_widths(operands),
-        machine=_scan(operands * (base - 1) + 1, lambda rest, x: (rest * base + x) % modulus),
+        machine=_scan(operands * (base - 1) + 1, _sums, lambda rest, x: (rest * base + x) % modulus),
         why="the state is the remainder so far, and it is written",
     )
 
@@ -326,6 +345,7 @@ def times_one_digit(base: int = 10) -> Process:
             letters=base,
             starts=_with_factor(base),
             step=lambda state, x: _divmod(state[0] * x + state[1], base, state[0]),
+            read=_digits,
         ),
         fixed=(WindowSlot("operand", 1, (0,)),),
         why="the state is the carry",

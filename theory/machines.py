@@ -57,27 +57,40 @@ def machine_radius(machine: Machine) -> int | None:
 @cache
 def tables(machine: Machine) -> tuple[Rows, Rows, NDArray[np.bool_]]:
     """Next state and token ``[state, letter]``, and which states two problems can be in after the same start."""
-    index: dict[State, int] = {}
-    members: list[list[int]] = []
-    rows: dict[int, list[tuple[int, int]]] = {}
-    for start in machine.starts:
-        reached = {start: index.setdefault(start, len(index))}
-        queue = [start]
-        for state in queue:
-            row = [machine.step(state, letter) for letter in range(machine.letters)]
-            for following, _ in row:
-                if following not in reached:
-                    reached[following] = index.setdefault(following, len(index))
-                    queue.append(following)
-            if len(index) > STATES_LIMIT:
-                raise bad("states of the machine", len(index), f"at most {STATES_LIMIT:,}")
-            rows[index[state]] = [(index[following], token) for following, token in row]
-        members.append(list(reached.values()))
-    table = np.array([rows[state] for state in range(len(index))], dtype=np.int64)
-    pairs = np.zeros((len(index), len(index)), dtype=bool)
+    rows, members = _explored(machine)
+    index = {state: at for at, state in enumerate(rows)}
+    after = [[index[following] for following, _ in row] for row in rows.values()]
+    written = [[token for _, token in row] for row in rows.values()]
+    pairs = np.zeros((len(rows), len(rows)), dtype=bool)
     for group in members:
-        pairs[np.ix_(group, group)] = True
-    return table[:, :, 0], table[:, :, 1], pairs
+        at = [index[state] for state in group]
+        pairs[np.ix_(at, at)] = True
+    return np.array(after, dtype=np.int64), np.array(written, dtype=np.int64), pairs
+
+
+def states(machine: Machine) -> tuple[State, ...]:
+    """The states that can be reached, in the order of ``tables``."""
+    return tuple(_explored(machine)[0])
+
+
+@cache
+def _explored(machine: Machine) -> tuple[dict[State, list[tuple[State, int]]], list[list[State]]]:
+    """The steps from every state, by letter, and the states that each start leads to."""
+    rows: dict[State, list[tuple[State, int]]] = {}
+    members = []
+    for start in machine.starts:
+        reached = [start]
+        known = {start}
+        for state in reached:
+            rows[state] = [machine.step(state, letter) for letter in range(machine.letters)]
+            for following, _ in rows[state]:
+                if following not in known:
+                    known.add(following)
+                    reached.append(following)
+            if len(rows.keys() | known) > STATES_LIMIT:
+                raise bad("states of the machine", len(rows.keys() | known), f"at most {STATES_LIMIT:,}")
+        members.append(reached)
+    return rows, members
 
 
 def _advance(

@@ -4,7 +4,7 @@ Excluded: training says nothing about something the answer needs, under the rule
 Permitted: a generalizing rule exists, but training need not find it. Forced: every model that is right in range is
 right. Silent: no law here decides. The conditions are those of Xu et al., arXiv 2407.17963, made exact and conditional.
 
->>> from carryproof.theory import formats, tasks
+>>> from carryproof.theory import TrainingRange, formats, tasks
 >>> question = Question(task=tasks.modular_addition(101), format=formats.padded(9), encoding="absolute",
 ...                     train=TrainingRange(lengths=(4,)))
 >>> cell = predict(question, [6]).cells[0]
@@ -15,13 +15,12 @@ right. Silent: no law here decides. The conditions are those of Xu et al., arXiv
 from collections.abc import Iterable
 from fractions import Fraction
 
-from carryproof.theory import encodings
+from carryproof.theory import visibility
 from carryproof.theory.accuracy import surrogate_accuracy
-from carryproof.theory.alignment import Alignment, alignment
 from carryproof.theory.compatibility import base_compatibility
 from carryproof.theory.errors import bad
 from carryproof.theory.prediction import Cell, Prediction, Question, Reason, Verdict
-from carryproof.theory.ranges import OperandLaw, TrainingRange, require_law, require_lengths, write_lengths
+from carryproof.theory.ranges import OperandLaw, require_law, require_lengths, write_lengths
 from carryproof.theory.shift import shift_law
 from carryproof.theory.tasks import OPERATIONS, Task
 
@@ -86,14 +85,8 @@ def _decide(question: Question, length: int, law: OperandLaw) -> Decision:
         why = f"the laws here are about {', '.join(OPERATIONS)}; of {task.operation.name} they know nothing"
         unknown = Reason(law="D2", condition="the operation is one the laws are about", holds=False, why=why)
         return "silent", None, None, (unknown,)
-    invariance = encodings.get(question.encoding).shift_invariance()
-    seen = Reason(
-        law="E1",
-        condition="attention scores are invariant under a shift of all positions",
-        holds=invariance.holds,
-        why=invariance.statement,
-    )
-    if invariance.holds:
+    seen = visibility.invariance(question)
+    if seen.holds:
         return _shared_rule(question, length, law, seen)
     return _rule_per_place(question, length, law, seen)
 
@@ -102,25 +95,10 @@ def _rule_per_place(question: Question, length: int, law: OperandLaw, seen: Reas
     """Absolute ids: the rule of each place is learned at that place (claim 2 of arXiv 2407.17963)."""
     task, train, form = question.task, question.train, question.format
     trained = train.longest
-    fixed = Reason(
-        law="L10",
-        condition="every place stands at the same position in all problems",
-        holds=form.width is not None,
-        why="padded widths fix the position of every place"
-        if form.width is not None
-        else "free widths move places with the operands' lengths, so no truncation by place describes the model",
-    )
-    own = Reason(
-        law="E3",
-        condition="every position has parameters of its own, so that its rule is learned apart from the others",
-        holds=bool(encodings.get(question.encoding).tables),
-        why="positions are rows of a learned table"
-        if encodings.get(question.encoding).tables
-        else "positions are fixed functions of their index, whose products also hold differences",
-    )
+    fixed, own = visibility.fixed_places(question), visibility.own_rules(question)
     if form.width is None or not own.holds:
         return "silent", None, None, (seen, fixed, own)
-    covered = _coverage(train, length, law, form.width)
+    covered = visibility.digit_places(train, length, law, form.width)
     if length <= trained:
         if covered.holds:
             return "permitted", Fraction(1), surrogate_text(task, None), (seen, fixed, own, covered)
@@ -148,64 +126,41 @@ def _shared_rule(question: Question, length: int, law: OperandLaw, seen: Reason)
     reasons = [seen]
     truth = surrogate_text(task, None)
     if length <= train.longest and form.width is not None:
-        reasons.append(_coverage(train, length, law, form.width))
+        reasons.append(visibility.digit_places(train, length, law, form.width))
     if task.modulus is not None:
         compatible, reason = _compatible(task, train.longest)
         reasons.append(reason)
         if compatible and form.width is not None:
-            return _permitted(truth, [*reasons, _resolution(question, alignment(task, form))])
+            return _permitted(question, truth, [*reasons, *visibility.resolution(question)])
         if not compatible:
             reasons.append(_residue_rule(task))
         return "silent", None, None, tuple(reasons)
     shift = shift_law(task)
-    reasons.append(
+    reasons += [
         Reason(
             law="L1",
             condition="the task is equivariant under a joint shift of its operands",
             holds=shift.status == "proved",
             why=shift.statement,
-        )
-    )
-    window = _window(question)
-    aligned = alignment(task, form)
-    reasons += [
-        window,
-        Reason(
-            law="L10",
-            condition="the digits an answer digit needs stand at constant offsets",
-            holds=aligned.constant,
-            why=aligned.statement,
         ),
+        visibility.window(question),
+        visibility.offsets(question),
+        *visibility.resolution(question),
+        visibility.positions(question, length),
+        visibility.competition(question, length),
     ]
-    if aligned.constant:
-        reasons.append(_resolution(question, aligned))
-    verdict, accuracy, surrogate, reasons_given = _permitted(truth, reasons)
-    if verdict == "permitted" and task.operands == 2:
-        reasons_given = (*reasons_given, _window_coverage(train))
-    return verdict, accuracy, surrogate, reasons_given
+    decision = _permitted(question, truth, reasons)
+    if decision[0] == "silent":
+        return decision
+    verdict, accuracy, surrogate, given = decision
+    return verdict, accuracy, surrogate, (*given, *visibility.windows_seen(question, length, law))
 
 
-def _permitted(truth: str, reasons: list[Reason]) -> Decision:
+def _permitted(question: Question, truth: str, reasons: list[Reason]) -> Decision:
     """Permitted if every condition holds, else silent."""
     if not all(reason.holds for reason in reasons):
         return "silent", None, None, tuple(reasons)
-    anchors = Reason(
-        law="L11",
-        condition="nothing but differences is available to attention",
-        holds=False,
-        why="separators at fixed places and the causal mask let a model recover absolute positions, so training need "
-        "not find the shared rule; no registered P(success) exists for this cell",
-    )
-    return "permitted", Fraction(1), truth, (*reasons, anchors)
-
-
-def _window_coverage(train: TrainingRange) -> Reason:
-    """Law L19 for two numbers: a carry into place i-1 needs i >= 2, and without leading zeros i must not be the top."""
-    needed = 4 if train.law == "exact" else 3
-    holds = train.longest >= needed
-    shown = "every interior window occurs in training" if holds else "training does not show every interior window"
-    why = f"{shown}, which takes {needed} digits and has {train.longest}; a rule for windows never shown is a guess"
-    return Reason(law="L19", condition="training shows every window of the shared rule", holds=holds, why=why)
+    return "permitted", Fraction(1), truth, (*reasons, visibility.anchors(question))
 
 
 def _compatible(task: Task, trained: int) -> tuple[bool, Reason]:
@@ -238,74 +193,3 @@ def _exact_reason(task: Task, exact: Fraction | None) -> Reason:
         law, why = "L4", "right iff p' = p / gcd(p, B^n) divides the signed sum of the dropped high parts"
     condition = "the share of problems on which the surrogate equals the truth is known exactly"
     return Reason(law=law, condition=condition, holds=exact is not None, why=why)
-
-
-def carry_radius(operands: int, base: int) -> int:
-    """How many columns below its own a digit of a least-first sum depends on: max(1, ceil(log_B k)) for k numbers.
-
-    The digits below determine the carry modulo B one column down, modulo B^2 two columns down, and it is below k (L2).
-
-    >>> carry_radius(2, 10), carry_radius(3, 2), carry_radius(100, 10)
-    (1, 2, 2)
-    """
-    radius = 1
-    while base**radius < operands:
-        radius += 1
-    return radius
-
-
-def _window(question: Question) -> Reason:
-    """Law L2: least-first addition has a bounded window; nothing else is claimed here."""
-    task, form = question.task, question.format
-    if task.operation.name != "addition":
-        holds, why = False, f"no bounded window is known for {task.label} in this format"
-    elif form.answer != "least-first":
-        holds, why = False, "an answer written from the top needs the carry from below, through runs of any length"
-    else:
-        radius = carry_radius(task.operands, task.base)
-        earlier = "i-1" if radius == 1 else f"i-1 .. i-{radius}"
-        holds = True
-        why = f"answer digit i is a function of the operand digits at i and {earlier} and of answer digits {earlier}"
-    return Reason(law="L2", condition="each answer digit depends on a bounded window", holds=holds, why=why)
-
-
-def _resolution(question: Question, aligned: Alignment) -> Reason:
-    """Law E2: needed offsets have scores of their own; the query of answer digit i stands one token before it."""
-    twin = encodings.get(question.encoding)
-    condition = "attention can tell the needed offsets from their neighbours"
-    if twin.shift_invariance().sees == "nothing":
-        why = (
-            "no offset is told, but a causal decoder can recover positions from its mask (arXiv 2305.19466, theorem 1)"
-        )
-        return Reason(law="N1", condition=condition, holds=True, why=why)
-    below = carry_radius(question.task.operands, question.task.base)
-    needed = sorted({offset - 1 + back for row in aligned.offsets for offset in row for back in range(below + 1)})
-    merged = next((offset for offset in needed if not twin.resolves(offset)), None)
-    if merged is None:
-        why = f"every offset in {write_lengths(tuple(needed))} has a score of its own"
-    else:
-        why = f"offset {merged}, which the window needs, shares its score with a neighbour"
-    return Reason(law="E2", condition=condition, holds=merged is None, why=why)
-
-
-def _coverage(train: TrainingRange, length: int, law: OperandLaw, width: int) -> Reason:
-    """Law L9, its necessary half: which (digit, place) pairs of the test problems were seen in training."""
-    trained: set[tuple[str, int]] = set()
-    for each in train.lengths:
-        trained |= _digit_places(each, train.law, width)
-    missing = _digit_places(length, law, width) - trained
-    if not missing:
-        why = "every (digit, place) pair of the test problems occurs in training"
-    else:
-        kind, place = min(missing)  # a non-zero digit where there was none says more than a zero that was always there
-        why = f"a {kind} digit at place {place + 1} never occurs when training on {write_lengths(train.lengths)} digits"
-    return Reason(law="L9", condition="the test problems' digits were seen at their places", holds=not missing, why=why)
-
-
-def _digit_places(length: int, law: OperandLaw, width: int) -> set[tuple[str, int]]:
-    """Which kinds of digit (zero, non-zero) operands of a length show at each place of a padded text."""
-    pairs = {("non-zero", place) for place in range(length)} | {("zero", place) for place in range(length - 1)}
-    pairs |= {("zero", place) for place in range(length, width)}
-    if length == 1 or law != "exact":
-        pairs.add(("zero", length - 1))
-    return pairs

@@ -42,11 +42,16 @@ class Machine:
     """Finitely many states that read column letters and write one token each; letter 0 is a column of zeros.
 
     Problems with different ``starts`` are told apart by slots that are always visible, such as a one-digit factor.
+    ``read`` gives the letters of columns of operand digits ``[column, operand]`` (the fixed operands left out; a start
+    for each of their digits); without it columns hold more than operand digits. Problems end in a ``final`` state, or
+    in any if none is named.
     """
 
     letters: int
     starts: tuple[State, ...]
     step: Callable[[State, int], tuple[State, int]]
+    read: Callable[[Values], Values] | None = None
+    final: tuple[State, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,104 @@
+"""What an encoding can see: conditions read off twins, layouts and windows, held against written texts and numbers."""
+
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+
+from carryproof.theory import Question, Task, TrainingRange, formats, tasks
+from carryproof.theory.catalogue import questions
+from carryproof.theory.encodings import ENCODINGS
+from carryproof.theory.visibility import far_scores, needed_offsets, visibility
+
+
+def ask(task: Task, encoding: str, form: str = "padded:9", train: tuple[int, ...] = (1, 2)) -> Question:
+    return Question(task=task, format=formats.parse(form), encoding=encoding, train=TrainingRange(lengths=train))
+
+
+def why(question: Question, law: str, length: int = 5) -> list[tuple[bool, str]]:
+    return [(reason.holds, reason.why) for reason in visibility(question, length) if reason.law == law]
+
+
+@pytest.mark.parametrize("name", sorted(ENCODINGS))
+def test_far_scores_as_numbers(name: str) -> None:
+    twin = ENCODINGS[name]
+    tables = {table: (lambda x: float(np.sin(1 + x))) for table in twin.tables}
+    score = twin.evaluator({**dict.fromkeys(twin.scalars, 0.1), **tables})
+    far = [score((1.0, -0.5), (0.3, 2.0), 3 + d, 3) for d in range(200, 3000)]
+    found = far_scores(twin)
+    if found == "fades":
+        assert max(far) < -15 and all(later < earlier for earlier, later in pairwise(far))
+    else:
+        assert max(map(abs, far)) < 10
+        assert (found == "constant") == (max(far) - min(far) < 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("task", "form"),
+    [
+        (tasks.addition(base=2), "padded:3"),
+        (tasks.addition(3, base=2), "padded:3"),
+        (tasks.addition(base=3), "padded:2"),
+        (tasks.modular_addition(4, base=2), "padded:3"),
+        (tasks.modular_addition(4, base=2), "padded:3,operands=most-first"),
+        (tasks.modular_multiplication(9, base=3), "padded:2,answer=most-first"),
+        (tasks.modular_subtraction(2, base=6), "padded:1"),
+    ],
+    ids=str,
+)
+def test_the_needed_offsets_decide_every_answer_token_of_every_text(task: Task, form: str) -> None:
+    """Tokens at the needed offsets before the query, with the query's own, are a key for the next token."""
+    layout = formats.parse(form)
+    needed = needed_offsets(task, layout)
+    assert needed is not None and layout.width is not None
+    digits = np.array(list(product(range(task.base), repeat=task.operands * layout.width)), dtype=np.uint8)
+    text = layout.write(task, digits.reshape(len(digits), task.operands, layout.width))
+    answers = [at for at, slot in enumerate(text.layout) if slot.role == "answer"]
+
+    def clashes(seen: tuple[int, ...]) -> bool:
+        rules: dict = {}
+        for tokens in text.tokens.tolist():
+            for at in answers:
+                key = tuple(tokens[at - 1 - offset] if at - 1 >= offset else None for offset in (0, *seen))
+                key = (key, at if task.modulus else None)  # a residue has a rule of its own for each place
+                if rules.setdefault(key, tokens[at]) != tokens[at]:
+                    return True
+        return False
+
+    assert not clashes(needed)
+    if task.modulus is None:
+        assert all(clashes(tuple(o for o in needed if o != offset)) for offset in needed)
+
+
+def test_no_constant_offset_serves_where_the_orders_differ_or_the_window_is_unbounded() -> None:
+    for task, form in (
+        (tasks.addition(), "padded:5,operands=most-first"),
+        (tasks.addition(), "padded:5,answer=most-first"),
+        (tasks.addition(), "free"),
+        (tasks.multiplication(), "padded:5"),
+        (tasks.modular_addition(101), "padded:5"),
+    ):
+        assert needed_offsets(task, formats.parse(form)) is None
+
+
+def test_padded_texts_show_no_new_position_and_no_more_keys() -> None:
+    for name in ENCODINGS:
+        question = ask(tasks.addition(), name)
+        assert (True, "every text has 30 tokens, so that no more keys compete than in training") in why(question, "L12")
+        assert all(holds for holds, text in why(question, "L9") if "tokens" in text)
+
+
+def test_longer_free_texts_dilute_unless_scores_fade() -> None:
+    for name, twin in ENCODINGS.items():
+        question = ask(tasks.addition(), name, "free")
+        assert why(question, "L9", 2)[0][0] and not why(question, "L9", 3)[0][0]  # ids and offsets
+        ((holds, text),) = why(question, "L12", 3)
+        assert holds == (far_scores(twin) == "fades") == (name == "alibi")
+        assert text.startswith("12 tokens where training had 9")  # 123+456=0579 and 12+34=046
+
+
+def test_every_registered_question_has_its_conditions() -> None:
+    for question in questions():
+        reasons = visibility(question, 7)
+        assert reasons[0].law == "E1" and {"L9", "L10", "L12"} <= {reason.law for reason in reasons}
+        assert reasons[0].holds == any(reason.law == "L11" for reason in reasons)

@@ -1,0 +1,130 @@
+"""Averaging cannot count: which windows a softmax head confuses, whatever its weights (law L16), and dilution (L12).
+
+A head returns a weighted mean of what it sees. Let a key's weight depend on its token and on its class (the difference
+of ids), its value on the token alone. Then two views with the same query give the same output for all weights and
+values iff both hold one and the same token only, or one holds every (token, class) the same multiple as often: output
+is a point of the simplex with masses sum_class n(token, class) w(token, class), two of which are proportional for all
+w only if n is, unless a single mass is left. So {0, 0, 0} and {0} look the same. Source: ours.
+
+>>> from carryproof.theory import tasks
+>>> from carryproof.theory.cases import process_of
+>>> adding = process_of(tasks.addition())
+>>> [len(ties(adding, anchor=anchor)) for anchor in (False, True)]
+[2, 0]
+>>> print(ties(adding, anchor=False)[0])
+c[i-1]=0 -> end looks like a[i-1]=0 b[i-1]=0 c[i-1]=0 -> 0
+"""
+
+import math
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import cache
+
+from carryproof.theory.coverage import Law, shortest_training, windows_shown
+from carryproof.theory.errors import bad
+from carryproof.theory.processes import Process
+from carryproof.theory.readers import Window, reader_of
+
+TIES_LIMIT = 200_000  # windows looked at
+START = "="  # the token before the first digit
+Token = int | str
+Seen = tuple[tuple[Token, Hashable], ...]  # (token, class) of every key
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tie:
+    """Two windows with the same query that ask for different tokens and that no averaging head tells apart."""
+
+    process: Process
+    windows: tuple[Window, Window]
+
+    def __str__(self) -> str:
+        return " looks like ".join(window.text(self.process) for window in self.windows)
+
+
+def same_mean(first: Seen, second: Seen) -> bool:
+    """Whether two views give every averaging head the same output, whatever its weights and values.
+
+    >>> same_mean((("0", 0), ("0", 1)), (("0", 0),)), same_mean((("0", 0), ("1", 1)), (("0", 1), ("1", 0)))
+    (True, False)
+    """
+    return _signature(first) == _signature(second)
+
+
+def _signature(seen: Seen) -> object:
+    """The same for two views iff they have the same mean for all weights."""
+    tokens = {token for token, _ in seen}
+    if len(tokens) < 2:
+        return frozenset(tokens)
+    counts = Counter(seen)
+    common = math.gcd(*counts.values())
+    return frozenset((key, count // common) for key, count in counts.items())
+
+
+@cache
+def ties(process: Process, *, anchor: bool, operands_apart: bool = False, law: Law = "spelled") -> tuple[Tie, ...]:
+    """Pairs of windows that one averaging layer cannot tell apart although different tokens follow: one for each view.
+
+    A query, the token before (``=`` before the first), sees the slots of the window and itself. The class of a slot is
+    its place relative to the token's, so that digits of equal significance share one, as coupled ids have it;
+    ``operands_apart`` gives each operand classes of its own. With ``anchor`` the token ``=`` is always visible. All
+    lengths are looked at. Raises ``ValueError`` outside the domain of ``coverage.windows_shown``, or beyond 200,000
+    windows.
+    """
+    before = process.output_at(1)
+    reader = reader_of(process, (before,))
+    keys = windows_shown(process, range(1, shortest_training(process, law=law).length + 2), law=law, more=(before,))
+    if len(keys) > TIES_LIMIT:
+        raise bad("process", process.name, f"one with at most {TIES_LIMIT:,} windows; it has {len(keys):,}")
+    groups: dict[object, dict[int | None, Window]] = {}
+    for key in keys.tolist():
+        window = reader.decode(key)
+        query, seen = _view(process, window, anchor=anchor, operands_apart=operands_apart)
+        groups.setdefault((query, _signature(seen)), {}).setdefault(window.token, window)
+    found = []
+    for group in groups.values():
+        first, *others = sorted(group.values(), key=lambda window: sum(value is not None for value in window.values))
+        found += [Tie(process=process, windows=(first, other)) for other in others]
+    return tuple(found)
+
+
+def _view(process: Process, window: Window, *, anchor: bool, operands_apart: bool) -> tuple[Token, Seen]:
+    """The query's token, and the token and class of every key that it sees."""
+    before = process.output_at(1)
+    held = [(slot, value) for slot, value in zip(window.slots, window.values, strict=True) if value is not None]
+    seen: list[tuple[Token, Hashable]] = []
+    for slot, value in held:
+        place = process.homes[slot.operand].text if slot.role == "operand" else process.coordinates[-1]
+        seen.append((value, (place, slot.offset[-1], (slot.role, slot.operand) if operands_apart else None)))
+    query: Token = dict(held).get(before, START)
+    if anchor or query == START:
+        seen.append((START, START))
+    return query, tuple(seen)
+
+
+def dilution(spread: float, attended: int, keys: int) -> float:
+    """The most weight that ``attended`` of ``keys`` keys can have if scores differ by at most ``spread`` (law L12).
+
+    Softmax gives each of w keys at the highest score and each of N - w at the lowest exp(spread) to 1, so the weight
+    is w e^s / (w e^s + N - w) and falls to 0 as N grows.
+
+    >>> round(dilution(5.0, 5, 50), 3), round(dilution(5.0, 5, 5000), 3)
+    (0.943, 0.129)
+    """
+    if not 1 <= attended <= keys:
+        raise bad("attended", attended, f"an integer from 1 to keys = {keys}")
+    top = attended * math.exp(spread)
+    return top / (top + keys - attended)
+
+
+def diluted_from(spread: float, attended: int, *, weight: float = 0.5) -> int:
+    """The least number of keys at which no head with that spread gives ``attended`` keys the weight any more.
+
+    >>> diluted_from(5.0, 5), dilution(5.0, 5, 747) >= 0.5, dilution(5.0, 5, 748) < 0.5
+    (748, True, True)
+    """
+    if not 0 < weight < 1:
+        raise bad("weight", weight, "a number between 0 and 1")
+    keys = math.floor(attended * (1 + math.exp(spread) * (1 - weight) / weight)) + 1
+    return keys
