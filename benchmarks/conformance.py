@@ -79,6 +79,7 @@ def registered(name: str) -> tuple[Build, SymbolicEncoding, Reading]:
 
 def check_encoding(build: Build, twin: SymbolicEncoding, *, parameters: Reading = no_parameters) -> None:
     """Run every check of an encoding; raise ``Broken``, an ``AssertionError``, at the first that does not hold."""
+    __tracebackhide__ = True
     for check in encoding_checks(build, twin, parameters=parameters):
         check()
 
@@ -89,20 +90,22 @@ def encoding_checks(build: Build, twin: SymbolicEncoding, *, parameters: Reading
     ``build`` makes the module at given sizes; ``parameters(module, head)`` reads the values of the twin's scalars and
     tables from the module, for channels 2 head and 2 head + 1 of the residual stream.
     """
-    return [
-        Check(name="shapes", run=partial(_shapes, build, twin)),
-        Check(name="types", run=partial(_types, build, twin)),
-        Check(name="initialization", run=partial(_initialization, build, twin)),
-        Check(name="batch", run=partial(_batch, build, twin)),
-        Check(name="late-query", run=partial(_late_query, build, twin)),
-        Check(name="causality", run=partial(_causality, build, twin)),
-        Check(name="twin", run=partial(_agreement, build, twin, parameters)),
-        Check(name="shift", run=partial(_shift, build, twin)),
-    ]
+    runs = {
+        "shapes": partial(_shapes, build, twin),
+        "types": partial(_types, build, twin),
+        "initialization": partial(_initialization, build, twin),
+        "batch": partial(_batch, build, twin),
+        "late-query": partial(_late_query, build, twin),
+        "causality": partial(_causality, build, twin),
+        "twin": partial(_agreement, build, twin, parameters),
+        "shift": partial(_shift, build, twin),
+    }
+    return [Check(subject=twin.name, name=name, run=run) for name, run in runs.items()]
 
 
 def check_stream(task: Task, *, seed: int = 0) -> None:
     """Run every check of a task's streams; raise ``Broken``, an ``AssertionError``, at the first that fails."""
+    __tracebackhide__ = True
     for check in stream_checks(task, seed=seed):
         check()
 
@@ -110,9 +113,9 @@ def check_stream(task: Task, *, seed: int = 0) -> None:
 def stream_checks(task: Task, *, seed: int = 0) -> list[Check]:
     """The checks of a task's streams under every operand law, for ``pytest.mark.parametrize``."""
     laws: tuple[OperandLaw, ...] = ("exact", "longest", "unequal")
-    repeated = [Check(name=f"seed-and-index-{law}", run=partial(_seed_and_index, task, law, seed)) for law in laws]
-    uniform = [Check(name=f"uniformity-{law}", run=partial(_uniformity, task, law, seed)) for law in laws[:2]]
-    return repeated + uniform
+    runs = {f"seed-and-index-{law}": partial(_seed_and_index, task, law, seed) for law in laws}
+    runs |= {f"uniformity-{law}": partial(_uniformity, task, law, seed) for law in laws[:2]}
+    return [Check(subject=task.label, name=name, run=run) for name, run in runs.items()]
 
 
 def _seed_and_index(task: Task, law: OperandLaw, seed: int) -> None:
@@ -304,7 +307,9 @@ def _ids() -> st.SearchStrategy[int]:
 
 def _agreement(build: Build, twin: SymbolicEncoding, parameters: Reading) -> None:
     encoding = _drawn(build, twin)
-    stated = [twin.evaluator(parameters(encoding, head)) for head in range(SHAPE.n_heads)]
+    with told(f"{twin.name}: parameters(module, head) raises"):
+        values = [parameters(encoding, head) for head in range(SHAPE.n_heads)]
+    stated = [twin.evaluator(value) for value in values]
 
     def agrees(example: tuple[Pair, Pair, int, int]) -> None:
         q, k, i, j = example
@@ -332,7 +337,10 @@ def _shift(build: Build, twin: SymbolicEncoding) -> None:
                     f"score({i + shift}, {j + shift}) = {two:.6g}, for q = {q}, k = {k}"
                 )
 
-    if twin.shift_invariance().holds:
+    law = twin.shift_invariance()
+    if law.sees != twin.sees:
+        raise Broken(f"{twin.name}: the twin is declared to see {twin.sees}, but its score sees {law.sees}")
+    if law.holds:
         smallest(st.tuples(_pairs(), _pairs(), _ids(), _ids(), st.integers(1, SHAPE.n_ctx // 2)), invariant)
         return
     units = ((0, 1), (1, 0))

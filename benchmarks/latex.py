@@ -11,8 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from carryproof.benchmarks.beside import beside_ours
 from carryproof.benchmarks.compare import Comparison, StudyResult
-from carryproof.benchmarks.published import SOURCE, beside_ours
+from carryproof.benchmarks.literature import SOURCE
+from carryproof.benchmarks.published import conclusions, law_rows
 from carryproof.benchmarks.sections import (
     OUTCOMES,
     VERDICTS,
@@ -22,6 +24,7 @@ from carryproof.benchmarks.sections import (
     predicted_words,
     run_status,
 )
+from carryproof.benchmarks.theories import TheoryScore
 
 ROWS_AT_MOST = 42
 SEEDS_AT_MOST = 4  # more than these are written as a span
@@ -81,10 +84,12 @@ class Table:
         )
 
 
-def write_tables(result: StudyResult, sections: Sequence[Section], folder: Path) -> None:
+def write_tables(
+    result: StudyResult, sections: Sequence[Section], theories: Sequence[TheoryScore], folder: Path
+) -> None:
     """Write every table into a folder, and ``main.tex``, which shows them all."""
     shown = []
-    for table in _tables(result, sections):
+    for table in _tables(result, sections, theories):
         for part in table.parts():
             (folder / f"{part.name}.tex").write_text(str(part), encoding="ascii")
             shown.append(f"\\input{{{part.name}}}\n\\clearpage\n")
@@ -92,15 +97,18 @@ def write_tables(result: StudyResult, sections: Sequence[Section], folder: Path)
     (folder / "main.tex").write_text(f"{head}{''.join(shown)}\\end{{document}}\n", encoding="ascii")
 
 
-def _tables(result: StudyResult, sections: Sequence[Section]) -> Iterator[Table]:
+def _tables(result: StudyResult, sections: Sequence[Section], theories: Sequence[TheoryScore]) -> Iterator[Table]:
     yield _summary(result)
     yield _verdicts(sections)
+    if theories:
+        yield _theories(theories)
     for section in sections:
         for law in section.laws:
             yield _cells(section, law)
     yield _runs(result, sections)
     if beside_ours(sections):
         yield _published(sections)
+        yield _exact_law()
 
 
 def _summary(result: StudyResult) -> Table:
@@ -131,6 +139,33 @@ def _verdicts(sections: Sequence[Section]) -> Table:
         caption="Verdict, outcome and span of the seeds at m digits, the longest tested length.",
         columns="llrlll",
         head=["Task", "Encoding", "$m$", "Verdict", "Outcome", "Accuracy"],
+        rows=rows,
+    )
+
+
+def _theories(theories: Sequence[TheoryScore]) -> Table:
+    def share(value: float | None) -> str:
+        return "–" if value is None else percent(value)
+
+    rows = [
+        [
+            each.title,
+            each.source.rpartition(", ")[2],
+            *map(str, (each.generalizes, each.fails, each.silent, each.right)),
+            share(each.seed_share),
+            str(each.numbers),
+            share(each.error),
+        ]
+        for each in theories
+    ]
+    return Table(
+        name="theories",
+        caption="Theories side by side, as registered before training, on the cells outside the training range that "
+        "have a seed right in range: how many are claimed to generalize, to fail, or left open; in how many every such "
+        "seed does what was claimed, and the mean share of seeds that do; mean distance to the accuracy where one is "
+        "named.",
+        columns="llrrrrrrr",
+        head=["Theory", "Source", "gen.", "fails", "silent", "right", "seeds", "named", "error"],
         rows=rows,
     )
 
@@ -201,4 +236,23 @@ def _published(sections: Sequence[Section]) -> Table:
         columns="llr" + "r" * steps,
         head=["Task", "Model", "Trained", *(f"$+{step + 1}$" for step in range(steps))],
         rows=[[row.title, row.model, row.trained, *row.values, *[""] * (steps - len(row.values))] for row in rows],
+    )
+
+
+def _exact_law() -> Table:
+    rows, steps = law_rows(), max(len(row.published) for row in law_rows())
+    lines = []
+    for row in rows:
+        gap = [""] * (steps - len(row.published))
+        title = row.title.replace("addition", "a + b").replace("multiplication", "a × b")
+        lines.append([title, row.in_range, "publ.", *row.published, *gap, "", "", ""])
+        numbers = [row.chi_square.partition(" ")[0], row.degrees, row.p_value]
+        lines.append(["", "", "exact", *row.exact, *gap, *numbers])
+    return Table(
+        name="published-law",
+        caption=f"Percent exact match at 0 to {steps} digits beyond the trained length: published ({SOURCE}) and the "
+        f"exact accuracy of the surrogate. {conclusions()[0].replace('χ²', 'Chi-square')}",
+        columns="lrl" + "r" * (steps + 3),
+        head=["Task", "$+0$", "", *(f"$+{step + 1}$" for step in range(steps)), r"$\chi^2$", "df", "$p$"],
+        rows=lines,
     )

@@ -1,11 +1,11 @@
 """The registry of a study's predictions: written before the first training, checked before anything is scored.
 
-Its SHA-256 is taken over the canonical JSON of all predictions, and every run stores it when it starts. A study whose
-predictions differ from the registered ones, whether the file was edited, its hash with it, or the theory changed, is
-refused.
+Its SHA-256 is taken over the canonical JSON of all predictions, of the forecasts of rival theories and of the plan.
+Every run stores it when it starts. A study whose predictions differ from the registered ones, whether the file was
+edited, its hash with it, or the theory changed, is refused. Registries without forecasts are older and stay valid.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from carryproof.benchmarks.store import read_json, require_fields, write_json
 from carryproof.theory import Prediction, content_hash
+from carryproof.theory.rivals import Forecast
 
 FILE_NAME = "predictions.json"
 
@@ -30,38 +31,57 @@ class Plan:
         return {"runs": list(self.runs), "margin": self.margin, "in_range_threshold": self.in_range_threshold}
 
 
-def registry_hash(predictions: list[Any], plan: dict[str, Any]) -> str:
-    """The SHA-256 of predictions and plan as plain data."""
-    return content_hash({"predictions": predictions, "plan": plan})
+def registry_hash(content: Mapping[str, Any]) -> str:
+    """The SHA-256 of a registry's predictions, plan and, if it has any, forecasts, as plain data."""
+    return content_hash({key: content[key] for key in ("predictions", "plan", "forecasts") if key in content})
 
 
-def register(out: Path, predictions: Iterable[Prediction], plan: Plan) -> str:
-    """Write the registry of a new study, or check that an old one says the same; return its SHA-256."""
-    plain = [dict(prediction.to_dict()) for prediction in predictions]
-    sha256 = registry_hash(plain, plan.to_dict())
+def register(
+    out: Path,
+    predictions: Iterable[Prediction],
+    plan: Plan,
+    forecasts: Mapping[str, Sequence[Forecast]] | None = None,
+) -> str:
+    """Write the registry of a new study, or check that an old one says the same; return its SHA-256.
+
+    ``forecasts`` are those of every theory, by the id of the prediction whose cells they are about. An older registry
+    without any is compared without them, and its study is never scored on them.
+    """
+    content: dict[str, Any] = {
+        "plan": plan.to_dict(),
+        "predictions": [dict(prediction.to_dict()) for prediction in predictions],
+    }
+    if forecasts is not None:
+        content["forecasts"] = [
+            {"prediction_id": identity, "forecasts": [each.to_dict() for each in own]}
+            for identity, own in forecasts.items()
+        ]
     path = out / FILE_NAME
     if path.exists():
-        _, registered = read_registry(out)
-        if registered != sha256:
+        old, registered = read_registry(out)
+        if registered != registry_hash({key: content[key] for key in content if key in old}):
             raise ValueError(
-                f"{path}: the predictions or the plan (runs, margin) registered here differ from today's; a study is "
-                "scored only as it was registered: choose another --out"
+                f"{path}: the predictions, the forecasts or the plan (runs, margin) registered here differ from "
+                "today's; a study is scored only as it was registered: choose another --out"
             )
         return registered
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(path, {"sha256": sha256, "registered_at": now, "plan": plan.to_dict(), "predictions": plain})
+    sha256, now = registry_hash(content), datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(path, {"sha256": sha256, "registered_at": now, **content})
     return sha256
 
 
 def read_registry(out: Path) -> tuple[dict[str, Any], str]:
-    """The registry file and its SHA-256, after checking that it covers the predictions in the file."""
+    """The registry file and its SHA-256, after checking that it covers what the file registers."""
     path = out / FILE_NAME
     registry = read_json(path)
     require_fields(path, registry, {"predictions": list, "plan": dict, "sha256": str, "registered_at": str})
-    sha256 = registry_hash(registry["predictions"], registry["plan"])
+    if "forecasts" in registry:
+        require_fields(path, registry, {"forecasts": list})
+    sha256 = registry_hash(registry)
     if sha256 != registry["sha256"]:
         raise ValueError(
-            f"{path}: predictions or plan were changed after they were registered (SHA-256 differs); not scored"
+            f"{path}: predictions, forecasts or plan were changed after they were registered (SHA-256 differs); "
+            "not scored"
         )
     return registry, sha256
 

@@ -4,6 +4,8 @@
     figures/       each figure as PNG, SVG and PDF
     tables/        each table as LaTeX (booktabs), and main.tex, which shows them all
     cells.csv      one row per cell and seed;  records.csv  one row per run, length, law and stratum
+    forecasts.csv  one row per theory and cell, where forecasts were registered
+    published.csv  one row per published cell of a modular task beside the exact law
 
 All of it is written into a temporary folder beside the old report and swapped in at the end, so an interrupt leaves
 either the old report or the new one. Equal results give equal bytes: nothing in it depends on when it was written.
@@ -21,12 +23,14 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from carryproof.benchmarks.beside import beside_ours
 from carryproof.benchmarks.compare import SUCCESS, Comparison, StudyResult
 from carryproof.benchmarks.curves import bounds
 from carryproof.benchmarks.drawing import Drawn
 from carryproof.benchmarks.figures import draw_figures
 from carryproof.benchmarks.latex import write_tables
-from carryproof.benchmarks.published import SOURCE, beside_ours
+from carryproof.benchmarks.literature import SOURCE
+from carryproof.benchmarks.published import conclusions, law_rows
 from carryproof.benchmarks.sections import (
     OUTCOMES,
     VERDICTS,
@@ -41,6 +45,7 @@ from carryproof.benchmarks.sections import (
 )
 from carryproof.benchmarks.spreadsheets import write_spreadsheets
 from carryproof.benchmarks.store import require_folder
+from carryproof.benchmarks.theories import by_question, claim_words, score_theories, scored_forecasts
 from carryproof.theory.errors import bad
 from carryproof.theory.ranges import write_lengths
 
@@ -86,8 +91,10 @@ def _write(result: StudyResult, folder: Path) -> None:
     tables.mkdir()
     sections = arrange(result)
     drawn = draw_figures(sections, figures, result.study["margin"])
-    write_tables(result, sections, tables)
-    write_spreadsheets(result, folder)
+    forecasts = scored_forecasts(result)
+    theories = score_theories(forecasts)
+    write_tables(result, sections, theories, tables)
+    write_spreadsheets(result, forecasts, folder)
     template = files("carryproof.benchmarks").joinpath("report.html.j2").read_text(encoding="utf-8")
     page = (
         _environment(figures)
@@ -105,7 +112,11 @@ def _write(result: StudyResult, folder: Path) -> None:
             permitted={section.slug: _permitted(section) for section in sections},
             published=beside_ours(sections),
             published_source=SOURCE,
+            published_laws=law_rows(),
+            published_conclusions=conclusions(),
             success=SUCCESS,
+            theories=theories,
+            claims=by_question(forecasts),
         )
     )
     (folder / PAGE).write_text(page, encoding="utf-8")
@@ -130,6 +141,7 @@ def _environment(figures: Path) -> Environment:
         "successes": lambda cell: sum(seed.accuracy >= SUCCESS for seed in cell.seeds),
         "reasons": _reasons,
         "status": run_status,
+        "claimed": claim_words,
     }
     return environment
 

@@ -26,6 +26,7 @@ from carryproof.benchmarks.registry import Plan, register
 from carryproof.benchmarks.suites import Suite
 from carryproof.benchmarks.train import LossPoint
 from carryproof.theory.errors import require_integer
+from carryproof.theory.rivals import forecasts
 
 _PACKAGES = ("carryproof", "torch", "numpy", "scipy", "sympy", "seaborn")
 _queue: Any = None  # in a worker process: where its progress goes
@@ -48,7 +49,7 @@ def run_suite(
     on_start: Callable[[list[RunConfig], int], None] = lambda pending, finished: None,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> None:
-    """Run every run of a suite that is not finished in ``out``, after registering all predictions there.
+    """Run every run of a suite that is not finished in ``out``, after registering all predictions and forecasts there.
 
     ``on_start`` is told the pending runs and how many are finished already. Raises ``ValueError`` if ``out`` cannot
     be used or holds another study; ``KeyboardInterrupt`` passes through after the workers have been stopped.
@@ -63,7 +64,8 @@ def run_suite(
         margin=suite.margin,
         in_range_threshold=suite.in_range_threshold,
     )
-    registered = register(out, predictions, plan)
+    rivals = {prediction.prediction_id: forecasts(prediction) for prediction in predictions}
+    registered = register(out, predictions, plan, rivals)
     ids = {
         run.run_id: prediction.prediction_id
         for experiment, prediction in zip(suite.experiments, predictions, strict=True)

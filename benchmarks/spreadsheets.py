@@ -1,24 +1,30 @@
-"""A scored study as two CSV files: one row per cell and seed, and one row per run, length, law and stratum.
+"""A scored study as CSV files: one row per cell and seed, one per run, length, law and stratum, one per forecast.
 
 Nothing is dropped: a cell without a finished run has one row with an empty seed. Predicted accuracies are exact
-fractions as text, with their value beside them.
+fractions as text, with their value beside them. A study that registered no forecasts of theories has no file of them.
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from carryproof.benchmarks.compare import Comparison, SeedResult, StudyResult
 from carryproof.benchmarks.curves import bounds
+from carryproof.benchmarks.published import law_cells
+from carryproof.benchmarks.theories import ScoredForecast
+from carryproof.theory.prediction import write_fraction
 
 Row = dict[str, Any]
 
 
-def write_spreadsheets(result: StudyResult, folder: Path) -> None:
-    """Write ``cells.csv`` and ``records.csv``."""
+def write_spreadsheets(result: StudyResult, forecasts: Sequence[ScoredForecast], folder: Path) -> None:
+    """Write ``cells.csv``, ``records.csv``, ``published.csv`` and, if there are forecasts, ``forecasts.csv``."""
     _write(folder / "cells.csv", cell_rows(result))
     _write(folder / "records.csv", record_rows(result))
+    _write(folder / "published.csv", law_cells())
+    if forecasts:
+        _write(folder / "forecasts.csv", map(_forecast, forecasts))
 
 
 def cell_rows(result: StudyResult) -> Iterator[Row]:
@@ -72,6 +78,23 @@ def _cell(comparison: Comparison) -> Row:
         "reason": comparison.reason,
         "p_equivalence": comparison.p_equivalence,
         "p_difference": comparison.p_difference,
+    }
+
+
+def _forecast(forecast: ScoredForecast) -> Row:
+    comparison, named = forecast.comparison, forecast.named
+    return _asked(comparison.prediction_id, comparison.question) | {
+        "test_digits": comparison.cell["test_digits"],
+        "law": comparison.cell["law"],
+        "theory": forecast.theory,
+        "claim": forecast.claim,
+        "named": None if named is None else write_fraction(named),
+        "named_float": None if named is None else float(named),
+        "seeds_right_in_range": len(forecast.accuracies),
+        "seeds_as_claimed": forecast.agreeing,
+        "right": forecast.right,
+        "error": forecast.error,
+        "why": forecast.why,
     }
 
 

@@ -1,7 +1,5 @@
 """One table of tasks and formats that drives the tests of every layer."""
 
-from hypothesis import strategies as st
-
 from carryproof.theory import Format, Task, tasks
 
 TASKS: list[Task] = [
@@ -26,14 +24,3 @@ FORMATS: list[Format] = [
     for operands in ("least-first", "most-first")
     for answer in ("least-first", "most-first")
 ]
-
-
-@st.composite
-def small_tasks(draw: st.DrawFn, *, modular: bool | None = None, largest_base: int = 36) -> Task:
-    """Any registered operation in any base, with a modulus or without (or as ``modular`` says)."""
-    operation = draw(st.sampled_from(list(tasks.OPERATIONS.values())))
-    base = draw(st.integers(2, largest_base))
-    operands = draw(st.integers(2, 3)) if operation.operands[1] > 2 else 2
-    reduced = draw(st.booleans()) if modular is None else modular
-    modulus = draw(st.integers(2, 200)) if reduced else None
-    return Task(operation=operation, operands=operands, base=base, modulus=modulus)

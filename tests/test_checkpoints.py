@@ -30,7 +30,7 @@ def rewrite(path: Path, **tensors: torch.Tensor | None) -> None:
     """Replace, add or (with None) remove tensors, keeping the header. Double underscores stand for dots."""
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
-        content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
     for name, value in tensors.items():
         name = name.replace("__", ".")
         content.pop(name, None)
@@ -43,7 +43,7 @@ def reheader(path: Path, **changes: object) -> None:
     """Change keys of carryproof's part of the header."""
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["carryproof"])
-        content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
     save_file(content, path, {"carryproof": json.dumps(header | changes)})
 
 

@@ -48,7 +48,7 @@ def test_predict_for_people(capsys: pytest.CaptureFixture) -> None:
 
 def test_prove(capsys: pytest.CaptureFixture) -> None:
     status, out, _ = run(capsys, "prove", "multiplication")
-    assert status == 0 and "f(10*1, 10*1) = 100, 10*f(1, 1) = 10" in out
+    assert status == 0 and "f(10·1, 10·1) = 100 ≠ 10 = 10·f(1, 1)" in out
     status, out, _ = run(capsys, "prove", "modular-addition", "--modulus", "100", "--json")
     assert json.loads(out)["base_compatibility"]["decisive_digits"] == 2
 

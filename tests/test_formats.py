@@ -30,7 +30,15 @@ def test_what_is_written_reads_back(data: st.DataObject, case: tuple[Task, Forma
     task, form = case
     values = data.draw(st.tuples(*[st.integers(0, task.base**6 - 1)] * task.operands))
     text = form.write(task, np.array([[digits_le(value, task.base, 6) for value in values]]))
-    assert read_back(task, form, formats.render(task, text.tokens[0])) == (list(values), task(*values))
+    rendered = formats.render(task, text.tokens[0])
+    assert read_back(task, form, rendered) == (list(values), task(*values))
+    assert form.read(task, rendered) == (values, task(*values))
+
+
+@pytest.mark.parametrize("text", ["", "12", "1+2", "1+2=", "1+2+3=6;", "1-2=3;", "1+=3;", "1+g=3;", "1=2=3;"])
+def test_what_is_no_problem_is_not_read(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^text: got .*; allowed: 2 numbers joined by '\+', then '=' and one more$"):
+        formats.free().read(tasks.addition(), text)
 
 
 @pytest.mark.parametrize(("task", "form"), ALL, ids=str)

@@ -46,11 +46,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module i
 # What is registered passes
 
 
-TASK_CHECKS = [
-    pytest.param(check, id=f"{task.label}-{check.name}") for task in TASKS for check in task_checks(task, examples=40)
-]
+TASK_CHECKS = [check for task in TASKS for check in task_checks(task, examples=40)]
 STREAM_CHECKS = [
-    pytest.param(check, id=f"{task.label}-{check.name}")
+    check
     for task in (tasks.addition(), tasks.addition(3, base=7), tasks.modular_addition(9973, 4, base=36))
     for check in stream_checks(task)
 ]
@@ -61,9 +59,7 @@ def checks_of(name: str) -> list:
     return encoding_checks(build, twin, parameters=parameters)
 
 
-ENCODING_CHECKS = [
-    pytest.param(check, id=f"{name}-{check.name}") for name in sorted(ENCODINGS) for check in checks_of(name)
-]
+ENCODING_CHECKS = [check for name in sorted(ENCODINGS) for check in checks_of(name)]
 
 
 @pytest.mark.parametrize("check", TASK_CHECKS + STREAM_CHECKS + ENCODING_CHECKS)
@@ -99,7 +95,9 @@ def test_every_registered_encoding_has_a_reading() -> None:
 
 def test_checks_have_names_that_pytest_shows() -> None:
     checks = task_checks(tasks.multiplication())
-    assert [check.__name__ for check in checks] == [
+    assert checks[0].__name__ == "multiplication-determinism"
+    assert task_checks(tasks.addition(3, base=7))[-1].__name__ == "addition-of-3-base-7-text"
+    assert [check.name for check in checks] == [
         "determinism",
         "integers",
         "width",
@@ -146,7 +144,7 @@ BROKEN_TASKS = {
     "no-width": (
         own(operator.add, width=lambda *_: 0),
         Claims(),
-        "mine: the width of answers to operands of 1 digits",
+        "mine: the width of answers to operands of length 1 is 0, not an integer of at least 1",
     ),
     "not-commutative": (
         tasks.subtraction(),
@@ -195,6 +193,7 @@ BROKEN_TASKS = {
         "mine returns a negative number, but its operation is not declared signed: f(0, 1) = -1",
     ),
     "counter": (own(lambda a, b: a + b + next(COUNTER)), Claims(), "mine is not deterministic: f(0, 0) = "),
+    "alternating": (own(lambda a, b: a + b + next(COUNTER) % 2), Claims(), "mine is not deterministic: f(0, 0) = "),
     "random": (own(lambda a, b: a + GENERATOR.randrange(2)), Claims(), "mine is not deterministic: f("),
     "columns": (
         own(operator.add, columns=lambda d: (d[:, 0].astype(np.int64), np.zeros(len(d), dtype=bool))),
@@ -202,12 +201,26 @@ BROKEN_TASKS = {
         "mine: digit arrays and integers disagree: f(0, 1) = 1, digit by digit it is 0",
     ),
     "not-a-ring-operation": (
-        replace(own(operator.xor), modulus=7),
+        replace(own(operator.xor, polynomial=True), modulus=7),
         Claims(),
         "mine mod 7: digit arrays and integers disagree: f(",
     ),
     "symbol": (own(operator.xor, symbol="^"), Claims(), "mine: the symbol '^' has no token; allowed: +, -, *"),
 }
+
+
+def test_a_corner_shrinks_to_the_smallest_counterexample() -> None:
+    with pytest.raises(AssertionError, match=re.escape("f(10*0, 10*998) = 7, 10*f(0, 998) = 9980")):
+        check_task(tasks.modular_addition(9973), Claims(shift_equivariant=True))
+
+
+def test_a_failure_shows_the_counterexample_and_not_how_it_was_found() -> None:
+    check = next(each for each in task_checks(own(refusing_zero)) if each.name == "integers")
+    with pytest.raises(AssertionError) as error:
+        check()
+    assert [entry.name for entry in error.traceback][-1] == "__call__"
+    assert isinstance(error.value.__cause__, KeyError)
+    assert repr(check) == "Check(subject='mine', name='integers')"
 
 
 @pytest.mark.parametrize("name", BROKEN_TASKS)
@@ -225,6 +238,15 @@ def test_claims_that_make_no_sense_are_refused_at_once() -> None:
         Claims(decisive_digits=-1)
     with pytest.raises(ValueError, match=r"^examples: got 0; allowed"):
         task_checks(tasks.addition(), examples=0)
+
+
+def test_a_reading_that_raises_is_named() -> None:
+    with pytest.raises(AssertionError, match=r"^rope: parameters\(module, head\) raises KeyError: 'no such head'$"):
+        check_encoding(*registered("rope")[:2], parameters=failing_reading)
+
+
+def failing_reading(module: Encoding, head: int) -> dict[str, float]:
+    raise KeyError("no such head")
 
 
 class Loaded(encoding_kit.Stream):
@@ -326,6 +348,11 @@ BROKEN_ENCODINGS = {
         Sloped,
         twin("steep", lambda query, i, j: -2 * (i - j)),
         "steep: in head 1, score(0, 1) = 1 in the module and 2 in the twin, for q = (0, 0), k = (0, 0)",
+    ),
+    "lying-sees": (
+        Sloped,
+        twin("blind", lambda query, i, j: -(i - j)),
+        "blind: the twin is declared to see nothing, but its score sees differences",
     ),
     "lying-shift": (
         Placed,

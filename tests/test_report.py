@@ -17,6 +17,7 @@ from carryproof.benchmarks.latex import escape
 from carryproof.benchmarks.report import in_place_of, write_report
 from carryproof.benchmarks.sections import arrange, percent, predicted_words, short_fraction
 from carryproof.theory import content_hash
+from carryproof.theory.rivals import THEORIES
 
 ENCODINGS = ("absolute", "relative-t5", "rope", "alibi", "none")
 HOSTILE = "</td><script>alert(1)</script> $x_{1}$ & 50% \\input{x}"
@@ -44,7 +45,8 @@ def study(
     described: Plain = {"suite": "made-up", "title": "A made-up study", "margin": 0.02, "in_range_threshold": 0.99}
     described |= {"runs": planned, "versions": {"python": "3.12.1", "torch": "2.13.0"}, "commit": "0" * 40 + "+"}
     described |= {"machine": "x86_64, 2 cores"}
-    registry = {"sha256": content_hash(predictions), "registered_at": "2026-01-01T00:00:00+00:00"}
+    registry: Plain = {"sha256": content_hash(predictions), "registered_at": "2026-01-01T00:00:00+00:00"}
+    registry["forecasts"] = [_forecasts(prediction) for prediction in predictions]
     comparisons = tuple(compare(predictions, runs, 0.02, 0.99))
     return StudyResult(
         study=described, registry=registry | {"predictions": predictions}, runs=tuple(runs), comparisons=comparisons
@@ -91,6 +93,19 @@ def _cell(of: Plain, encoding: str, length: int, law: str, trained: int) -> Plai
     surrogate = None if verdict == "silent" else f"(a mod 10^{trained}) + (b mod 10^{trained})"
     found: Plain = {"test_digits": length, "law": law, "verdict": verdict, "accuracy": exact, "accuracy_float": value}
     return found | {"surrogate": surrogate, "reasons": reasons}
+
+
+def _forecasts(prediction: Plain) -> Plain:
+    chance = Random(prediction["prediction_id"])
+    own = []
+    for theory in (*THEORIES, HOSTILE):
+        for cell in prediction["cells"]:
+            if cell["verdict"] != "in-range":
+                claim = chance.choice(["generalizes", "fails", "silent"])
+                named = None if claim == "silent" else chance.choice([None, "41/4050"])
+                own.append({"theory": theory, "test_digits": cell["test_digits"], "law": cell["law"], "why": HOSTILE})
+                own[-1] |= {"claim": claim, "accuracy": named}
+    return {"prediction_id": prediction["prediction_id"], "forecasts": own}
 
 
 def _run(prediction: Plain, seed: int) -> Plain:
@@ -260,6 +275,31 @@ def test_spreadsheets_hold_all_data(result: StudyResult, folder: Path) -> None:
         record["correct"] for run in result.runs for record in run["records"]
     )
     assert {row["predicted"] for row in cells} >= {"0", "1", "41/4050", ""}
+
+
+def test_theories_stand_side_by_side(result: StudyResult, folder: Path) -> None:
+    rows = Page((folder / "index.html").read_text()).rows
+    registered = [forecast for each in result.registry["forecasts"] for forecast in each["forecasts"]]
+    with (folder / "forecasts.csv").open(newline="") as file:
+        listed = list(csv.DictReader(file))
+    assert [(row["theory"], row["claim"], row["named"]) for row in listed] == [
+        (each["theory"], each["claim"], each["accuracy"] or "") for each in registered
+    ]
+    for name, theory in THEORIES.items():
+        own = [row for row in listed if row["theory"] == name and row["seeds_right_in_range"] != "0"]
+        (shown,) = (row for row in rows if row[:2] == [theory.title, theory.source])
+        claims = [sum(row["claim"] == claim for row in own) for claim in ("generalizes", "fails", "silent")]
+        assert shown[2:5] == [str(count) for count in claims]
+        assert shown[5] == f"{sum(row['right'] == 'True' for row in own)} of {claims[0] + claims[1]}"
+
+
+def test_published_numbers_stand_beside_the_exact_law(folder: Path) -> None:
+    page = (folder / "index.html").read_text()
+    assert '1.8<br><span class="soft">1.988</span>' in page
+    assert "χ² = 23.8 (14.3–41.3) on 20 degrees of freedom" in page
+    assert "a + b mod 51 & 100 & publ. & 0.3 & 1.8" in (folder / "tables" / "published-law.tex").read_text()
+    with (folder / "published.csv").open(newline="") as file:
+        assert {row["modulus"] for row in csv.DictReader(file)} >= {"50", "51", "201"}
 
 
 @pytest.fixture(scope="module")

@@ -2,21 +2,21 @@
 
 import numpy as np
 import pytest
-from cases import TASKS, small_tasks
+from cases import TASKS
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from carryproof.benchmarks.strata import longest_chain, strata
 from carryproof.benchmarks.streams import Stream, all_problems, held_out, problem_count
-from carryproof.theory import Task, tasks
+from carryproof.theory import Task, strategies, tasks
 from carryproof.theory.digits import digits_le, lengths
 from carryproof.theory.ranges import OperandLaw
 
 LAWS: list[OperandLaw] = ["exact", "longest", "unequal"]
 
 
-@given(small_tasks(), st.sampled_from(LAWS), st.integers(0, 2**63), st.integers(0, 10**9), st.integers(1, 30))
+@given(strategies.tasks(), st.sampled_from(LAWS), st.integers(0, 2**63), st.integers(0, 10**9), st.integers(1, 30))
 def test_any_block_of_a_stream_can_be_drawn_alone(task: Task, law: OperandLaw, seed: int, start: int, cut: int) -> None:
     stream = Stream(task=task, lengths=(2, 5), law=law, seed=seed, split="train")
     whole = stream.block(start, 40)
@@ -25,7 +25,7 @@ def test_any_block_of_a_stream_can_be_drawn_alone(task: Task, law: OperandLaw, s
     assert (stream.block(start + 7, 1)[0] == whole[7]).all()
 
 
-@given(small_tasks(), st.sampled_from(LAWS), st.integers(2, 6))
+@given(strategies.tasks(), st.sampled_from(LAWS), st.integers(2, 6))
 def test_operands_follow_their_law(task: Task, law: OperandLaw, length: int) -> None:
     drawn = lengths(Stream(task=task, lengths=(length,), law=law, seed=3).block(0, 200))
     assert (drawn.max(axis=1) == length).all()
@@ -85,9 +85,9 @@ def test_small_lengths_are_trained_whole() -> None:
 
 
 def test_the_global_generators_are_left_alone() -> None:
-    before = np.random.get_state()[1].copy()  # noqa: NPY002  # the state that must not move
+    before = np.random.get_state()[1].copy()  # noqa: NPY002 - NumPy's global state, which must not move
     Stream(task=tasks.addition(), lengths=(3,), seed=0).block(0, 10)
-    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002 - as above
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12))

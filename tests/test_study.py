@@ -16,6 +16,7 @@ from carryproof.benchmarks.runner import Event, run_suite
 from carryproof.benchmarks.suites import SUITES, Experiment, Suite, build
 from carryproof.models.checkpoints import load
 from carryproof.theory import Question, TrainingRange, formats, predict, tasks
+from carryproof.theory.rivals import THEORIES
 
 TINY = Recipe(d_model=16, n_heads=2, n_layers=1, steps=4, batch=8, warmup_steps=1)
 
@@ -50,6 +51,8 @@ def test_a_study_registers_first_and_leaves_whole_runs(finished: Path) -> None:
     runs = [store.read_run(finished, run.run_id) for run in tiny_suite().runs()]
     assert all(run["registry_sha256"] == sha256 for run in runs)
     assert {run["prediction_id"] for run in runs} == {registry["predictions"][0]["prediction_id"]}
+    assert [each["prediction_id"] for each in registry["forecasts"]] == [registry["predictions"][0]["prediction_id"]]
+    assert {each["theory"] for each in registry["forecasts"][0]["forecasts"]} == set(THEORIES)
     registered = (finished / "predictions.json").stat().st_mtime_ns
     for run in runs:
         folder = finished / "runs" / run["run_id"]
@@ -98,7 +101,7 @@ def test_changed_predictions_are_never_scored(finished: Path, tmp_path: Path) ->
         run_suite(tiny_suite(), out, jobs=1)
     from carryproof.benchmarks.registry import registry_hash
 
-    value["sha256"] = registry_hash(value["predictions"], value["plan"])  # a careful forger fixes the hash as well
+    value["sha256"] = registry_hash(value)  # a careful forger fixes the hash as well
     path.write_text(json.dumps(value))
     with pytest.raises(ValueError, match="was trained under registry"):
         score_study(out)

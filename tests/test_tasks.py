@@ -1,14 +1,17 @@
 """Tasks and digit arrays agree with Python integers, at any length and in any base."""
 
 import dataclasses
+import operator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from cases import TASKS, small_tasks
+from cases import TASKS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carryproof.theory import Task, tasks
+from carryproof.theory import Task, strategies, surrogate_accuracy, tasks
+from carryproof.theory.conformance import check_task
 from carryproof.theory.digits import carry_up, digits_le, length_of, lengths, residues, value_of
 
 
@@ -28,7 +31,7 @@ def test_length_of_is_exact_at_powers(base: int, power: int) -> None:
     assert [length_of(base**power + change, base) for change in (-1, 0, 1)] == [power, power + 1, power + 1]
 
 
-@given(st.data(), small_tasks(), st.integers(1, 40))
+@given(st.data(), strategies.tasks(), st.integers(1, 40))
 def test_digit_answers_equal_integer_answers(data: st.DataObject, task: Task, width: int) -> None:
     number = st.integers(0, task.base**width - 1)
     problems = data.draw(st.lists(st.tuples(*[number] * task.operands), min_size=1, max_size=4))
@@ -51,7 +54,7 @@ def test_answers_at_two_thousand_digits_do_not_overflow(task: Task) -> None:
     assert sign * value_of(answer.digits[0], task.base) == task(*values)
 
 
-@given(small_tasks(), st.integers(1, 8))
+@given(strategies.tasks(), st.integers(1, 8))
 def test_the_answer_width_is_enough_and_no_more_is_claimed_of_sums(task: Task, width: int) -> None:
     largest = [task.base**width - 1] * task.operands
     if task.modulus is None and task.operation.name == "addition":
@@ -78,6 +81,24 @@ def test_a_task_of_ones_own_is_one_value() -> None:
     task = Task(operation=squares, base=7)
     assert task(3, 4) == 25
     assert value_of(task.answer(arrays(task, [(3, 4)], 2)).digits[0], 7) == 25
+
+
+@pytest.mark.parametrize("apply", [operator.xor, operator.or_, max, operator.pow])
+def test_a_modular_task_of_ones_own_needs_no_polynomial(apply: Callable[[int, int], int]) -> None:
+    operation = tasks.Operation(name="mine", symbol="+", apply=apply, width=lambda base, places, operands: 100)
+    task = Task(operation=operation, base=2, modulus=7)
+    problems = [(a, b) for a in range(16) for b in range(16)]
+    answer = task.answer(arrays(task, problems, 4))
+    assert answer.digits.shape == (256, 3)
+    assert [value_of(digits, 2) for digits in answer.digits] == [apply(a, b) % 7 for a, b in problems]
+    check_task(task)
+
+
+def test_residues_decide_only_polynomials() -> None:
+    operation = tasks.Operation(name="mine", symbol="+", apply=max, width=lambda base, places, operands: places)
+    task = Task(operation=operation, modulus=100)
+    assert task(150, 130) == 50 != task(50, 30 + 100)
+    assert surrogate_accuracy(task, trained=2, length=3) is None  # although 100 divides 10^2
 
 
 @given(st.lists(st.integers(-500, 500), min_size=1, max_size=8), st.integers(2, 36))

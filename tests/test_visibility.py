@@ -4,11 +4,15 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from carryproof.theory import Question, Task, TrainingRange, formats, tasks
 from carryproof.theory.catalogue import questions
 from carryproof.theory.encodings import ENCODINGS
-from carryproof.theory.visibility import far_scores, needed_offsets, visibility
+from carryproof.theory.visibility import digit_places, far_scores, needed_offsets, visibility
+
+LAWS = st.sampled_from(["exact", "longest", "unequal"])
 
 
 def ask(task: Task, encoding: str, form: str = "padded:9", train: tuple[int, ...] = (1, 2)) -> Question:
@@ -102,3 +106,22 @@ def test_every_registered_question_has_its_conditions() -> None:
         reasons = visibility(question, 7)
         assert reasons[0].law == "E1" and {"L9", "L10", "L12"} <= {reason.law for reason in reasons}
         assert reasons[0].holds == any(reason.law == "L11" for reason in reasons)
+
+
+@given(st.sets(st.integers(1, 6), min_size=1), st.integers(1, 8), LAWS, LAWS)
+def test_digits_never_seen_at_their_place_by_listing_all(lengths: set[int], length: int, law: str, asked: str) -> None:
+    width = 9
+
+    def pairs(places: int, drawn: str) -> set[tuple[str, int]]:
+        found = {("non-zero", place) for place in range(places)} | {("zero", place) for place in range(places - 1)}
+        found |= {("zero", place) for place in range(places, width)}
+        return found | ({("zero", places - 1)} if places == 1 or drawn != "exact" else set())
+
+    if law == "unequal":
+        lengths = {each + 1 for each in lengths}
+    train = TrainingRange(lengths=tuple(lengths), law=law)
+    missing = pairs(length, asked) - set().union(*(pairs(each, law) for each in train.lengths))
+    reason = digit_places(train, length, asked)
+    assert reason.holds == (not missing)
+    if missing:
+        assert f"a {min(missing)[0]} digit at place {min(missing)[1] + 1} never" in reason.why

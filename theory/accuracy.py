@@ -3,7 +3,7 @@
 The surrogate f^ computes the task on the last n digits of each operand: f^(a, b) = f(a mod B^n, b mod B^n). With
 p' = p / gcd(p, B^n), a modular sum is right iff p' divides the sum of the dropped high parts. Their values are runs of
 consecutive integers, a whole number of cycles modulo p' and a remainder, so the share is a fraction found by
-arithmetic for numbers of any length; nothing is enumerated but the remainders. Source: our sharpening of the limit
+arithmetic for numbers of any length; nothing is enumerated but residues. Source: our sharpening of the limit
 gcd(p, 10^n) / p of Xu et al., arXiv 2407.17963.
 
 >>> from carryproof.theory import tasks
@@ -12,187 +12,176 @@ gcd(p, 10^n) / p of Xu et al., arXiv 2407.17963.
 """
 
 import math
-from collections.abc import Iterator
 from fractions import Fraction
-from itertools import product
+from functools import cache
+from itertools import accumulate, pairwise
 
-import numpy as np
-from numpy.typing import NDArray
-
+from carryproof.theory import convolution
+from carryproof.theory.errors import bad, require_integer
+from carryproof.theory.mixtures import dropped_run, in_base, mixture, run_starts
+from carryproof.theory.products import PRODUCT_LIMIT, by_residue, multiples_by_gcd
 from carryproof.theory.ranges import OperandLaw
 from carryproof.theory.tasks import Task, dropped_share
+from carryproof.theory.zero_sums import Run, excess
 
-REMAINDER_LIMIT = 20_000  # largest p' whose remainders are convolved, for three operands or more
-BOX_LIMIT = 10_000  # most boxes of operands summed over, under the laws ``longest`` and ``unequal``
-PRODUCT_LIMIT = 160  # largest p' whose p'^3 residue triples are summed, for modular multiplication
-
-Run = tuple[int, int]  # the integers low..high - 1
+MIXTURE_LIMIT = 3_000_000  # most decimal digits convolved, for three operands or more under the law ``unequal``
 
 
 def surrogate_accuracy(task: Task, *, trained: int, length: int, law: OperandLaw = "exact") -> Fraction | None:
     """The share of problems of ``length`` digits on which the surrogate of ``trained`` digits is right.
 
-    Operands follow ``law`` (see ``carryproof.theory.ranges``). None if the count is out of reach: modular
-    multiplication with p' above 160 or operands other than two; three or more operands with p' above 20,000 or with
-    too many boxes under the laws ``longest`` and ``unequal``.
+    Operands follow ``law`` (see ``carryproof.theory.ranges``). None if the count is out of reach: an operation without
+    a law; modular products with p' above 5,000; sums of k > 2 numbers under the law ``unequal`` where (k - 1) p' times
+    the digits of the dropped parts exceeds three million.
     """
+    require_integer("trained", trained, 1)
+    require_integer("length", length, 1)
+    if law == "unequal" and length == 1:
+        raise bad("length", length, "lengths above 1 under the law 'unequal', where the others are shorter")
     if length <= trained:
         return Fraction(1)
-    combinations = task.operands * (length - 1) ** (task.operands - 1) if law == "unequal" else 1
-    if law != "exact" and combinations * 2**task.operands > BOX_LIMIT:  # a run below and above B^n is two boxes
-        return None
-    total = Fraction(0)
-    for share, runs in _cases(task, length, law):
-        if share == 0:
-            continue
-        correct = _correct(task, trained, runs)
-        if correct is None:
-            return None
-        total += share * Fraction(correct, math.prod(high - low for low, high in runs))
-    return total
-
-
-def _cases(task: Task, length: int, law: OperandLaw) -> Iterator[tuple[Fraction, list[Run]]]:
-    """Split a law into boxes of independent uniform operands, with signed shares that sum to one."""
-    base, operands = task.base, task.operands
-    match law:
-        case "exact":
-            yield Fraction(1), [_exactly(length, base)] * operands
-        case "longest":  # all tuples below B^m, less those below B^(m-1)
-            outer, inner = base ** (length * operands), base ** ((length - 1) * operands)
-            if length == 1:
-                outer, inner = 1, 0
-            yield Fraction(outer, outer - inner), [(0, base**length)] * operands
-            yield Fraction(-inner, outer - inner), [(0, base ** (length - 1))] * operands
-        case "unequal":
-            shorter = range(1, length)
-            share = Fraction(1, operands * len(shorter) ** (operands - 1))
-            for position in range(operands):
-                for others in product(shorter, repeat=operands - 1):
-                    lengths = [*others[:position], length, *others[position:]]
-                    yield share, [_exactly(each, base) for each in lengths]
-
-
-def _exactly(length: int, base: int) -> Run:
-    """The numbers of exactly ``length`` digits; zero has one digit."""
-    return (base ** (length - 1) if length > 1 else 0, base**length)
-
-
-def _correct(task: Task, trained: int, runs: list[Run]) -> int | None:
-    """How many operand tuples of the box ``runs`` the surrogate answers correctly."""
-    unit = task.base**trained
-    if task.modulus is not None:
-        share = dropped_share(task.modulus, task.base, trained)
-        if share == 1:
-            return math.prod(high - low for low, high in runs)
-        match task.operation.name:
-            case "multiplication":
-                return _modular_products(share, unit, runs) if task.operands == 2 and share <= PRODUCT_LIMIT else None
-            case "addition" | "subtraction":
-                signs = (1, -1) if task.operation.name == "subtraction" else (1,) * task.operands
-                return _modular_sums(share, unit, runs, signs)
-            case _:
-                return None
+    if task.modulus is None:
+        return _plain(task, trained, length, law)
+    share = dropped_share(task.modulus, task.base, trained)
+    if share == 1 and task.operation.polynomial:
+        return Fraction(1)
     match task.operation.name:
-        case "addition":  # a dropped part is never negative, so all of them must be zero
-            return math.prod(max(0, min(high, unit) - low) for low, high in runs)
-        case "subtraction":  # the dropped parts must be equal
-            return _equal_high_parts(unit, *runs)
-        case "multiplication":
-            return _equal_products(unit, *runs)
+        case "addition" | "subtraction":
+            gained = _excess(task, share, trained, length, law)
+            return None if gained is None else Fraction(1, share) + gained
+        case "multiplication" if share <= PRODUCT_LIMIT:
+            return _modular_products(task, share, trained, length, law)
         case _:
             return None
 
 
-def _blocks(unit: int, run: Run) -> list[tuple[Run, Run]]:
-    """A run as boxes of (high parts, low parts): the numbers below B^n, then the whole blocks above them."""
-    low, high = run
-    boxes: list[tuple[Run, Run]] = []
-    if low < unit:
-        boxes.append(((0, 1), (low, min(high, unit))))
-    if high > unit:
-        boxes.append(((max(low, unit) // unit, high // unit), (0, unit)))
-    return boxes
-
-
-def _modular_sums(modulus: int, unit: int, runs: list[Run], signs: tuple[int, ...]) -> int | None:
-    """Tuples whose signed high parts sum to 0 modulo ``modulus``.
-
-    A run of N = k * modulus + s high parts is k full cycles and s more. Tuples with at least one part in full cycles
-    hit every residue equally often; only the tuples of remainders must be counted.
-    """
-    total = 0
-    for boxes in product(*(_blocks(unit, run) for run in runs)):
-        repeats = math.prod(high - low for _, (low, high) in boxes)
-        sizes = [high - low for (low, high), _ in boxes]
-        rests = [size % modulus for size in sizes]
-        count = _zero_sums(modulus, [low for (low, _), _ in boxes], rests, signs)
-        if count is None:
+def _plain(task: Task, trained: int, length: int, law: OperandLaw) -> Fraction | None:
+    """Without a modulus: right iff the dropped parts make no difference at all."""
+    base = task.base
+    problems = base ** (2 * length) - base ** (2 * length - 2)  # of the law ``longest``, for two operands
+    match task.operation.name, law:
+        case "addition", _:  # the longest operand drops something, and no operand drops less than nothing
+            return Fraction(0)
+        case "subtraction", "exact":  # the dropped parts must be equal
+            return Fraction(1, dropped_run(base, trained, length).size)
+        case "subtraction", "longest":
+            return Fraction(dropped_run(base, trained, length).size * base ** (2 * trained), problems)
+        case "multiplication", "longest":  # the number beside a dropped part must be 0
+            return Fraction(2 * (base - 1) * base ** (length - 1), problems)
+        case "multiplication", "unequal":
+            return Fraction(1, (length - 1) * base)
+        case "subtraction" | "multiplication", _:
+            return Fraction(0)
+        case _:
             return None
-        total += repeats * ((math.prod(sizes) - math.prod(rests)) // modulus + count)
-    return total
 
 
-def _zero_sums(modulus: int, starts: list[int], sizes: list[int], signs: tuple[int, ...]) -> int | None:
-    """Tuples from runs shorter than ``modulus`` whose signed sum is 0 modulo ``modulus``."""
-    if min(sizes) == 0:
-        return 0
-    # A run counted with sign -1 is the run of its negatives, from the last one up.
-    signed = [
-        start if sign > 0 else -(start + size - 1) for start, size, sign in zip(starts, sizes, signs, strict=True)
-    ]
-    if len(sizes) == 2:  # the overlap of one run with the negatives of the other, on a circle
-        gap = (-(signed[1] + sizes[1] - 1) - signed[0]) % modulus
-        return sum(max(0, min(sizes[0], turn + sizes[1]) - max(0, turn)) for turn in (gap, gap - modulus))
-    if modulus > REMAINDER_LIMIT:
+def _excess(task: Task, share: int, trained: int, length: int, law: OperandLaw) -> Fraction | None:
+    """By how much the accuracy of a modular sum or difference exceeds 1/p'."""
+    count, minus = task.operands, task.operation.name == "subtraction"
+
+    def alike(run: Run) -> int:
+        return excess(share, [run, run.negative()] if minus else [run] * count)
+
+    match law:
+        case "exact":
+            run = dropped_run(task.base, trained, length)
+            return Fraction(alike(run), share * run.size**count)
+        case "longest":  # all tuples below B^m, less those below B^(m-1); in both, low parts are whole
+            outer, inner = task.base ** (length - trained), task.base ** (length - trained - 1)
+            gained = alike(Run(start=0, size=outer)) - alike(Run(start=0, size=inner))
+            return Fraction(gained, share * (outer**count - inner**count))
+        case "unequal" if count == 2:  # a - b and b - a are divisible alike: the order of the lengths does not matter
+            return _excess_with_one_shorter(task.base, share, trained, length, minus)
+        case _:
+            return _excess_with_shorter(task, share, trained, length)
+
+
+def _excess_with_one_shorter(base: int, share: int, trained: int, length: int, minus: bool) -> Fraction:
+    """Two operands: the mean over the shorter lengths. Those up to n drop the one number 0."""
+    longest = dropped_run(base, trained, length)
+
+    @cache  # the remainder of a run depends on its start modulo p' alone, and starts repeat
+    def gained(start: int) -> int:
+        shorter = Run(start=start, size=(base - 1) * start % share)
+        return excess(share, [rest, shorter.negative() if minus else shorter])
+
+    rest = longest.remainder(share)
+    starts = run_starts(base, share, length - 1 - trained)
+    scale = (base - 1) * base ** max(0, len(starts) - 1)
+    total = trained * excess(share, [rest, Run(start=0, size=1)]) * scale + in_base(base, list(map(gained, starts)))
+    return Fraction(total, share * longest.size * scale * (length - 1))
+
+
+def _excess_with_shorter(task: Task, share: int, trained: int, length: int) -> Fraction | None:
+    """Three operands or more: the others are drawn alike, so the law of their sum is a power of a residue law."""
+    base, others, lengths = task.base, task.operands - 1, length - 1 - trained
+    longest = dropped_run(base, trained, length)
+    if longest.start + longest.size + others * base**lengths <= share:
+        return Fraction(-1, share)  # the sum is above 0 and below p'
+    scale = (length - 1) * (base - 1) * base ** max(0, lengths - 1)  # what the shares of the residues sum to
+    if others * share * scale.bit_length() * math.log10(2) > MIXTURE_LIMIT:
         return None
-    counts = np.ones(1, dtype=object)  # how many tuples of the runs so far have each offset from their starts
-    for size in sizes:
-        heap = np.concatenate([[0], np.cumsum(np.concatenate([counts, np.zeros(size - 1, dtype=object)]))])
-        counts = heap[1:] - heap[np.maximum(0, np.arange(1, len(heap)) - size)]  # sums over windows of the run's size
-    return int(counts[-sum(signed) % modulus :: modulus].sum())
+    sums = convolution.power(convolution.integers(mixture(base, share, trained, lengths)), others)
+    rest = longest.remainder(share)
+    right = convolution.total(sums[-residue % share] for residue in range(rest.start, rest.start + rest.size))
+    every = scale**others if lengths else (length - 1) ** others
+    return Fraction(share * right - rest.size * every, share * longest.size * every)
 
 
-def _equal_high_parts(unit: int, left: Run, right: Run) -> int:
-    """Pairs with equal high parts."""
-    count = 0
-    for (high_l, low_l), (high_r, low_r) in product(_blocks(unit, left), _blocks(unit, right)):
-        shared = max(0, min(high_l[1], high_r[1]) - max(high_l[0], high_r[0]))
-        count += shared * (low_l[1] - low_l[0]) * (low_r[1] - low_r[0])
-    return count
+def _modular_products(task: Task, share: int, trained: int, length: int, law: OperandLaw) -> Fraction:
+    """Law L5: right iff p' divides X Y M + X v + Y u."""
+    base = task.base
+    unit = base**trained
+    match law:
+        case "exact":
+            run = dropped_run(base, trained, length)
+            return Fraction(_right_products(share, unit, run), (run.size * unit) ** 2)
+        case "longest":
+            outer, inner = (Run(start=0, size=base ** (length - trained - less)) for less in (0, 1))
+            right = _right_products(share, unit, outer) - _right_products(share, unit, inner)
+            return Fraction(right, (outer.size**2 - inner.size**2) * unit**2)
+        case "unequal":  # the condition is the same for a * b and b * a
+            return _products_with_one_shorter(base, share, trained, length)
 
 
-def _equal_products(unit: int, left: Run, right: Run) -> int:
-    """Pairs with a b = (a mod B^n)(b mod B^n): neither has a high part, or the number beside a high part is 0."""
-    short_l, short_r = (max(0, min(run[1], unit) - run[0]) for run in (left, right))
-    long_l, long_r = (run[1] - max(run[0], unit) if run[1] > unit else 0 for run in (left, right))
-    return short_l * short_r + long_l * (right[0] == 0) + long_r * (left[0] == 0)
+def _right_products(share: int, unit: int, run: Run) -> int:
+    """Right (X, Y, u, v) for X and Y in the same run, u and v below ``unit``."""
+    rest = run.remainder(share)
+    counts = by_residue(share, unit, rest)
+    cycles = run.size // share
+    window = [residue % share for residue in range(rest.start, rest.start + rest.size)]
+    mixed = sum(counts.cycle[residue] for residue in window)  # X in full cycles and Y not, or the other way round
+    return cycles * (cycles * sum(counts.cycle) + 2 * mixed) + sum(counts.run[residue] for residue in window)
 
 
-def _modular_products(modulus: int, unit: int, runs: list[Run]) -> int:
-    """Pairs with Y (X M + u) + X v = 0 modulo p' = ``modulus``, for high parts X, Y and low parts u, v (law L5)."""
-    tables = []
-    for run in runs:  # how often each pair of residues (high part, low part) occurs
-        table = np.zeros((modulus, modulus), dtype=object)
-        for highs, lows in _blocks(unit, run):
-            table += np.outer(_cycle_counts(highs, modulus), _cycle_counts(lows, modulus))
-        tables.append(table)
-    left, right = tables
-    residue = np.arange(modulus)
-    total = 0
-    for x in np.flatnonzero(left.any(axis=1)):
-        by_factor = np.roll(left[x], int(x) * unit % modulus)  # low parts u by the value X M + u
-        for y in np.flatnonzero(right.any(axis=1)):
-            by_value = np.zeros(modulus, dtype=object)  # low parts v by the value X v
-            np.add.at(by_value, (x * residue) % modulus, right[y])
-            total += int(np.dot(by_factor, by_value[(-residue * y) % modulus]))
-    return total
+def _products_with_one_shorter(base: int, share: int, trained: int, length: int) -> Fraction:
+    """The mean over the shorter lengths, as one long numerator: many long fractions would be slow to add."""
+    longest, unit, lengths = dropped_run(base, trained, length), base**trained, length - 1 - trained
+    counts = by_residue(share, unit, longest.remainder(share))
+    cycles = longest.size // share
+    starts = run_starts(base, share, lengths)
+    scale = (base - 1) * base ** max(0, lengths - 1)
+    right = 0
+    for factor, row in ((cycles, counts.cycle), (1, counts.run)):
+        below = list(accumulate([*row, *row], initial=0))  # sums of the counts of the first residues
+        gained = {}  # starts repeat
+        for start in set(starts):
+            size = (base - 1) * start % share
+            gained[start] = share * (below[start + size] - below[start]) - size * below[share]
+        right += factor * (lengths * below[share] * scale + in_base(base, [gained[start] for start in starts]))
+    # A factor of at most n digits drops nothing, and then p' must divide X v.
+    for least, numbers in multiples_by_gcd(share, longest).items():
+        right += numbers * (share // least) * _multiples(base, trained, least) * unit * scale // (base - 1)
+    return Fraction(right, share * unit**2 * scale * longest.size * (length - 1))
 
 
-def _cycle_counts(run: Run, modulus: int) -> NDArray[np.object_]:
-    """How many of the integers of a run have each residue."""
-    low, high = run
-    cycles, rest = divmod(high - low, modulus)
-    counts = np.full(modulus, cycles, dtype=object)
-    counts[(low % modulus + np.arange(rest)) % modulus] += 1
-    return counts
+def _multiples(base: int, lengths: int, divisor: int) -> int:
+    """The shares of multiples of ``divisor`` among the numbers of exactly 1, 2, ..., ``lengths`` digits, summed.
+
+    In units of 1 / divisor and 1 / ((B - 1) B^lengths).
+    """
+    powers = [-power % divisor for power in run_starts(base, divisor, lengths + 1)]
+    extra = [above - below for below, above in pairwise(powers)]  # the first is for 1 .. B - 1, and zero is a multiple
+    one_digit = (-base % divisor) * (base - 1) * base ** (lengths - 1)
+    return lengths * (base - 1) * base**lengths + one_digit + base * in_base(base, [0, *extra[1:]])

@@ -24,7 +24,7 @@ from functools import cache
 from carryproof.theory.coverage import Law, shortest_training, windows_shown
 from carryproof.theory.errors import bad
 from carryproof.theory.processes import Process
-from carryproof.theory.readers import Window, reader_of
+from carryproof.theory.readers import Keys, Window, reader_of
 
 TIES_LIMIT = 200_000  # windows looked at
 START = "="  # the token before the first digit
@@ -72,11 +72,10 @@ def ties(process: Process, *, anchor: bool, operands_apart: bool = False, law: L
     lengths are looked at. Raises ``ValueError`` outside the domain of ``coverage.windows_shown``, or beyond 200,000
     windows.
     """
-    before = process.output_at(1)
-    reader = reader_of(process, (before,))
-    keys = windows_shown(process, range(1, shortest_training(process, law=law).length + 2), law=law, more=(before,))
+    keys = windows_of_views(process, law=law)
     if len(keys) > TIES_LIMIT:
         raise bad("process", process.name, f"one with at most {TIES_LIMIT:,} windows; it has {len(keys):,}")
+    reader = reader_of(process, (process.output_at(1),))
     groups: dict[object, dict[int | None, Window]] = {}
     for key in keys.tolist():
         window = reader.decode(key)
@@ -87,6 +86,13 @@ def ties(process: Process, *, anchor: bool, operands_apart: bool = False, law: L
         first, *others = sorted(group.values(), key=lambda window: sum(value is not None for value in window.values))
         found += [Tie(process=process, windows=(first, other)) for other in others]
     return tuple(found)
+
+
+def windows_of_views(process: Process, *, law: Law = "spelled") -> Keys:
+    """Every window of every length with the token before; keys of ``reader_of(process, (process.output_at(1),))``."""
+    before = (process.output_at(1),)
+    longest = shortest_training(process, law=law, more=before).length
+    return windows_shown(process, range(1, longest + 1), law=law, more=before)
 
 
 def _view(process: Process, window: Window, *, anchor: bool, operands_apart: bool) -> tuple[Token, Seen]:

@@ -27,7 +27,7 @@ import numpy as np
 from carryproof.theory.errors import bad, unknown
 from carryproof.theory.processes import Process, WindowSlot
 from carryproof.theory.ranges import OperandLaw, require_lengths, write_lengths
-from carryproof.theory.readers import ABSENT, END, Family, Keys, Window, distinct, reader_of
+from carryproof.theory.readers import ABSENT, END, Family, Keys, Reader, Window, distinct, reader_of
 
 FAMILIES_LIMIT = 64  # combinations of operand lengths
 FAR = 64  # from here on an answer is longer than its operands by as many digits as at any greater length
@@ -78,11 +78,12 @@ def window_coverage(
     seen = windows_shown(process, trained, law=law, width=width)
     met = windows_shown(process, tested, law=test_law or law, width=width)
     missing = met[~np.isin(met, seen, assume_unique=True)]
-    inside, missing_inside = _interior(process, met), _interior(process, missing)
+    reader = reader_of(process)
+    inside, missing_inside = _interior(reader, met), _interior(reader, missing)
     example = None
     where = f"training on {write_lengths(require_lengths('trained', trained))} digits"
     if len(missing):
-        example = reader_of(process).decode(int((missing_inside if len(missing_inside) else missing)[0]))
+        example = reader.decode(int((missing_inside if len(missing_inside) else missing)[0]))
         never = f"{len(missing):,} of the {len(met):,} windows that the tested problems present"
         statement = f"{where} never shows {never}, such as {example.text(process)}"
     else:
@@ -99,14 +100,15 @@ def window_coverage(
 
 
 @cache
-def shortest_training(process: Process, *, law: Law = "exact") -> ShortestTraining:
+def shortest_training(process: Process, *, law: Law = "exact", more: tuple[WindowSlot, ...] = ()) -> ShortestTraining:
     """The least n such that the lengths 1 .. n present every window that any length presents (law L19).
 
-    For the laws ``exact`` and ``spelled`` only, where all operands have the same length.
+    For the laws ``exact`` and ``spelled`` only, where all operands have the same length. Windows hold the slots
+    ``more`` besides those of the process.
     """
     if law not in ("exact", "spelled"):
         raise unknown("law", law, ("exact", "spelled"))
-    reader = reader_of(process)
+    reader = reader_of(process, more)
     found: list[Keys] = []
     settled = False
     while not settled:
@@ -115,7 +117,7 @@ def shortest_training(process: Process, *, law: Law = "exact") -> ShortestTraini
         keys, steady = reader.windows(family)
         found.append(distinct(np.concatenate([*found[-1:], keys])))
         settled = steady and _overhang(process, length) == _overhang(process, FAR)
-    insides = [_interior(process, keys) for keys in found]
+    insides = [_interior(reader, keys) for keys in found]
     shortest = [next(n for n, keys in enumerate(group, 1) if len(keys) == len(group[-1])) for group in (found, insides)]
     zeros = "leading zeros allowed" if law == "spelled" else "no leading zeros"
     statement = (
@@ -190,8 +192,34 @@ def windows_shown(
     return distinct(np.concatenate(parts))
 
 
-def _interior(process: Process, keys: Keys) -> Keys:
-    *values, token = reader_of(process).unpack(keys)
+def shortest_problem(process: Process, key: int, *, more: tuple[WindowSlot, ...] = ()) -> list[tuple[int, ...]]:
+    """The operands, digits least significant first, of a shortest problem that presents a window (law ``spelled``).
+
+    ``key`` is one of those that ``windows_shown`` gives for these slots.
+    """
+    reader, length = reader_of(process, more), 0
+    while True:
+        length += 1
+        (family,) = _families(process, length, "spelled", None)
+        columns = reader.problem(family, key)
+        if columns is not None:
+            break
+    *places, fixed = columns
+    found = [list(fixed) for _ in process.homes]
+    for rank, operand in enumerate(_moving(process)):
+        held = {process.homes[operand].place((at,), length): column[rank] for at, column in enumerate(places)}
+        found[operand] = [held[place] for place in range(length)]
+    return [tuple(digits) for digits in found]
+
+
+def _moving(process: Process) -> list[int]:
+    """The operands that columns hold."""
+    fixed = {slot.operand for slot in process.fixed}
+    return [operand for operand in range(len(process.homes)) if operand not in fixed]
+
+
+def _interior(reader: Reader, keys: Keys) -> Keys:
+    *values, token = reader.unpack(keys)
     inside = token != END
     for value in values:
         inside &= value != ABSENT
@@ -207,20 +235,24 @@ def _overhang(process: Process, size: int) -> int:
 
 def _families(process: Process, length: int, law: Law, width: int | None) -> list[Family]:
     """The problems of a length, one family for each combination of the operands' lengths."""
-    operands, base = len(process.homes) - len(process.fixed), process.base
+    base = process.base
     if width is not None and width < length:
         raise bad("width", width, f"at least {length}, the longest operand")
     places = length if width is None else width
     tokens = places + _overhang(process, min(places, FAR))
 
-    def digits(each: int, place: int) -> tuple[int, ...]:
-        if place < each:
+    moving = _moving(process)
+
+    def digits(operand: int, each: int, at: int) -> tuple[int, ...]:
+        place = process.homes[operand].place((at,), places)
+        if 0 <= place < each:
             return tuple(range(int(law != "spelled" and place == each - 1 > 0), base))
-        return (ABSENT,) if width is None or place >= width else (0,)
+        return (ABSENT,) if width is None or not 0 <= place < width else (0,)
 
     found = []
-    for lengths in _lengths(operands, length, law):
-        columns = [tuple(digits(each, place) for each in lengths) for place in range(max(tokens, places))]
+    for lengths in _lengths(len(moving), length, law):
+        sized = list(zip(moving, lengths, strict=True))
+        columns = [tuple(digits(operand, each, at) for operand, each in sized) for at in range(max(tokens, places))]
         ordered = columns if process.order == "least-first" else columns[::-1]
         runs = tuple((column, len(list(group))) for column, group in groupby(ordered))
         found.append(Family(runs=runs, tokens=tokens))

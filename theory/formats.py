@@ -143,6 +143,26 @@ class Format:
             slots = np.where(kept, order, -1)
         return Text(tokens=tokens, slots=slots, scored=scored, layout=layout)
 
+    def read(self, task: Task, text: str) -> tuple[tuple[int, ...], int]:
+        """The operands and the answer of a rendered text, whether or not the answer is true.
+
+        >>> from carryproof.theory import tasks
+        >>> padded(2, operands="most-first").read(tasks.subtraction(), "03-15=21-;")
+        ((3, 15), -12)
+        """
+        question, _, answer = text.removesuffix(";").partition("=")
+        parts, sign = question.split(task.operation.symbol), -1 if "-" in answer else 1
+        try:
+            operands = tuple(_number(part, self.operands, task.base) for part in parts)
+            value = sign * _number(answer.strip("+-"), self.answer, task.base)
+        except ValueError:
+            operands, value = (), 0
+        if len(operands) != task.operands:
+            raise bad(
+                "text", text, f"{task.operands} numbers joined by {task.operation.symbol!r}, then '=' and one more"
+            )
+        return operands, value
+
 
 def padded(width: int, *, operands: Order = "least-first", answer: Order = "least-first") -> Format:
     """Every operand zero-padded to ``width`` places, every answer to the widest it can then be."""
@@ -182,6 +202,10 @@ def render(task: Task, tokens: NDArray[np.int64]) -> str:
     """The tokens of one problem as a string, padding left out."""
     symbols = DIGIT_SYMBOLS[: task.base] + SPECIAL_SYMBOLS
     return "".join(symbols[int(token)] for token in tokens).rstrip("_")
+
+
+def _number(digits: str, order: Order, base: int) -> int:
+    return int(digits if order == "most-first" else digits[::-1], base)
 
 
 def _widen(digits: Digits, width: int) -> Digits:

@@ -102,10 +102,16 @@ def _advance(
         for target, token in zip(after.T, written.T, strict=True):
             first, second = np.nonzero(pairs & (token[:, None] == token[None, :]) if see_output else pairs)
             result[target[first], target[second]] = True
+            if result.all():  # the other letters can add nothing
+                break
         return result
-    states = np.broadcast_to(np.arange(len(pairs))[:, None], after.shape)
-    for chosen in [written == value for value in np.unique(written)] if see_output else [written == written]:
-        moves = np.zeros(pairs.shape)
-        moves[states[chosen], after[chosen]] = 1
-        result |= (moves.T @ pairs @ moves) > 0
+    order = np.argsort(written, axis=None, kind="stable") if see_output else np.arange(written.size)
+    tokens = written.ravel()[order]
+    for moved in np.split(order, np.flatnonzero(np.diff(tokens)) + 1) if see_output else [order]:
+        # only the states that this token leaves and enters: few where a token tells the state
+        leaves, leave = np.unique(moved // written.shape[1], return_inverse=True)
+        enters, enter = np.unique(after.ravel()[moved], return_inverse=True)
+        moves = np.zeros((len(leaves), len(enters)))
+        moves[leave, enter] = 1
+        result[np.ix_(enters, enters)] |= (moves.T @ pairs[np.ix_(leaves, leaves)] @ moves) > 0
     return result

@@ -98,7 +98,7 @@ def _rule_per_place(question: Question, length: int, law: OperandLaw, seen: Reas
     fixed, own = visibility.fixed_places(question), visibility.own_rules(question)
     if form.width is None or not own.holds:
         return "silent", None, None, (seen, fixed, own)
-    covered = visibility.digit_places(train, length, law, form.width)
+    covered = visibility.digit_places(train, length, law)
     if length <= trained:
         if covered.holds:
             return "permitted", Fraction(1), surrogate_text(task, None), (seen, fixed, own, covered)
@@ -126,7 +126,7 @@ def _shared_rule(question: Question, length: int, law: OperandLaw, seen: Reason)
     reasons = [seen]
     truth = surrogate_text(task, None)
     if length <= train.longest and form.width is not None:
-        reasons.append(visibility.digit_places(train, length, law, form.width))
+        reasons.append(visibility.digit_places(train, length, law))
     if task.modulus is not None:
         compatible, reason = _compatible(task, train.longest)
         reasons.append(reason)

@@ -10,11 +10,14 @@ decided, each with the id of its law. The hash makes a registered prediction tam
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, Inexact
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Literal
 
 from carryproof.theory import encodings
@@ -23,13 +26,49 @@ from carryproof.theory.ranges import OperandLaw, TrainingRange, write_lengths
 from carryproof.theory.tasks import Task
 
 SCHEMA_VERSION = 1
+_SHORT_BITS = 4096  # integers up to this size are converted at once
+_SHORT_TWOS = 64
+_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact])
 Verdict = Literal["in-range", "excluded", "permitted", "forced", "silent"]
 
 
 def write_fraction(fraction: Fraction) -> str:
-    """A fraction of any size as text."""
-    with _any_number_of_digits():
-        return str(fraction)
+    """A fraction of any size as text, the same that ``str`` gives where it is not refused or slow.
+
+    >>> write_fraction(Fraction(-41, 4050)), len(write_fraction(Fraction(1, 3**20_000)))
+    ('-41/4050', 9545)
+    """
+    numerator, denominator = _write_integer(fraction.numerator), _write_integer(fraction.denominator)
+    return numerator if denominator == "1" else f"{numerator}/{denominator}"
+
+
+def _write_integer(value: int) -> str:
+    """Python writes n digits in n^2 steps; halves are put together by the fast products of ``decimal``."""
+
+    def decimal(rest: int) -> Decimal:
+        width = rest.bit_length()
+        if width <= _SHORT_BITS:
+            return Decimal(rest)
+        half = 1 << (width - 1).bit_length() - 1  # a power of two, so that the factors below are few
+        return _EXACT.fma(decimal(rest >> half), _power_of_two(half), decimal(rest & ((1 << half) - 1)))
+
+    if value < 0:
+        return "-" + _write_integer(-value)
+    # A denominator is often a short number times 10^k; the factors 2 tell k, but for those of the short number.
+    zeros = (value & -value).bit_length() - _SHORT_TWOS
+    if zeros > 0 and value.bit_length() > max(_SHORT_BITS, zeros * math.log2(10)):
+        short, rest = divmod(value, 10**zeros)
+        if rest == 0:
+            return _write_integer(short) + "0" * zeros
+    return str(decimal(value))
+
+
+@lru_cache(maxsize=32)
+def _power_of_two(exponent: int) -> Decimal:
+    if exponent <= _SHORT_BITS:
+        return Decimal(1 << exponent)
+    root = _power_of_two(exponent // 2)
+    return _EXACT.multiply(root, root)
 
 
 def read_fraction(text: str) -> Fraction:
@@ -144,12 +183,13 @@ class Prediction:
     prediction_id: str = field(init=False)
 
     def __post_init__(self) -> None:
-        content = {
-            "schema_version": SCHEMA_VERSION,
-            "question": self.question.to_dict(),
-            "cells": [cell.to_dict() for cell in self.cells],
-        }
-        object.__setattr__(self, "prediction_id", content_hash(content))
+        # The canonical JSON of {"cells", "question", "schema_version"}, a cell at a time: all at once can fill memory.
+        digest = hashlib.sha256(b'{"cells":[')
+        for index, cell in enumerate(self.cells):
+            digest.update((("," if index else "") + canonical_json(cell.to_dict())).encode("ascii"))
+        rest = canonical_json({"question": self.question.to_dict(), "schema_version": SCHEMA_VERSION})
+        digest.update(("]," + rest.removeprefix("{")).encode("ascii"))
+        object.__setattr__(self, "prediction_id", digest.hexdigest())
 
     def cell(self, test_digits: int, law: OperandLaw = "exact") -> Cell:
         """The cell of one test length and operand law; ``KeyError`` if it was not asked."""

@@ -11,7 +11,7 @@ away, pairs of problems that show it are (after Xiao and Liu, arXiv 2404.00560).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,14 +59,14 @@ class Home:
     """The place of an operand that a token's coordinates point to, and how it is written."""
 
     text: str
-    place: Callable[[Coordinates, int], int]
+    place: Callable[[Any, int], Any]  # of coordinates as integers or as arrays of them
 
 
-def _same_place(coordinates: Coordinates, size: int) -> int:
+def _same_place(coordinates: Any, size: int) -> Any:
     return coordinates[-1]
 
 
-def _units(coordinates: Coordinates, size: int) -> int:
+def _units(coordinates: Any, size: int) -> Any:
     return 0
 
 

@@ -112,6 +112,36 @@ class Reader:
             counts = counts[np.isin(keys, known.get(place if placed else 0, nothing))]
         return int(counts.sum())
 
+    def problem(self, family: Family, key: int) -> list[tuple[int, ...]] | None:
+        """Columns, by the place of the token they belong to, of a problem with that window, then the fixed digits.
+
+        None if no problem of the family has the window.
+        """
+        steps: list[tuple[Column, Values, Values, NDArray[np.bool_]]] = []
+        rows, options, reached = self.starts, [], -1  # of the problem, once a column shows the window
+        for _, column, alive in self._columns(family):
+            keys, following, possible = self._step(rows, column, alive)
+            steps.append((column, rows, following, possible))
+            shown = np.argwhere(possible & (keys == key))
+            if reached >= 0:  # any way on that ends well
+                row = int(np.searchsorted(rows, reached))
+                options.append(int(np.flatnonzero(possible[row])[0]))
+                reached = int(following[row, options[-1]])
+            elif len(shown):
+                row, option = (int(each) for each in shown[0])
+                start, options = _back(steps[:-1], int(rows[row]))
+                options.append(option)
+                reached = int(following[row, option])
+            rows = distinct(following[possible])
+        if reached < 0:
+            ends = np.flatnonzero(self._end(family, rows)[1] == key)
+            if not len(ends):
+                return None
+            start, options = _back(steps, int(rows[ends[0]]))
+        digits = [list(product(*column))[option] for (column, *_), option in zip(steps, options, strict=True)]
+        _, factor, *_ = (int(each[0]) for each in _unpack(np.array([start]), self.row_radices))
+        return [*(digits if self.process.order == "least-first" else digits[::-1]), (factor,)]
+
     def unpack(self, keys: Keys) -> Packed:
         """What each slot holds in each window (ABSENT for nothing), then the tokens (END for the end)."""
         *values, token = _unpack(keys, self.window_radices)
@@ -241,6 +271,16 @@ def reader_of(process: Process, more: tuple[WindowSlot, ...] = ()) -> Reader:
         row_radices=row_radices,
         window_radices=window_radices,
     )
+
+
+def _back(steps: Sequence[tuple[Column, Values, Values, NDArray[np.bool_]]], row: int) -> tuple[int, list[int]]:
+    """The first row and the options of the columns on a way to a row."""
+    options: list[int] = []
+    for _, rows, following, possible in reversed(steps):
+        before, option = np.argwhere(possible & (following == row))[0]
+        options.insert(0, int(option))
+        row = int(rows[before])
+    return row, options
 
 
 @cache

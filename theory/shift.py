@@ -11,6 +11,7 @@ arXiv 2407.17963). Addition is; multiplication is equivariant in each operand al
 multiplication of 2 numbers in base 10 is not jointly shift-equivariant: f(10*1, 10*1) = 100, 10*f(1, 1) = 10
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -43,7 +44,7 @@ def shift_law(task: Task, operand: int | None = None) -> ShiftLaw:
     import sympy
 
     shifted = tuple(range(task.operands)) if operand is None else (operand,)
-    manner = "jointly shift-equivariant" if operand is None else f"shift-equivariant in operand {operand + 1} alone"
+    manner = _manner(shifted, task.operands)
     if task.modulus is None:
         symbols = sympy.symbols(f"a:{task.operands}", integer=True)
         base = sympy.Symbol("B", integer=True)
@@ -59,14 +60,34 @@ def shift_law(task: Task, operand: int | None = None) -> ShiftLaw:
     if found is None:
         statement = f"{task}: no counterexample among the first {SEARCH_LIMIT:,} operand tuples, and no proof"
         return ShiftLaw(task=task, shifted=shifted, status="unknown", statement=statement)
-    base_value = task.base
-    arguments = ", ".join(f"{base_value}*{value}" if i in shifted else str(value) for i, value in enumerate(found))
-    moved_value = task(*(value * base_value if i in shifted else value for i, value in enumerate(found)))
-    statement = (
-        f"{task} is not {manner}: f({arguments}) = {moved_value}, "
-        f"{base_value}*f({', '.join(map(str, found))}) = {base_value * task(*found)}"
-    )
+    moved_value = task(*(value * task.base if index in shifted else value for index, value in enumerate(found)))
+    statement = shift_refutation(str(task), task.base, shifted, found, moved_value, task.base * task(*found))
     return ShiftLaw(task=task, shifted=shifted, status="refuted", statement=statement, counterexample=found)
+
+
+def applied(operands: Collection[int], base: int = 0, shifted: Collection[int] = ()) -> str:
+    """f at some operands, of which those ``shifted`` are written as multiples of the base.
+
+    >>> applied((7, 1), 10, shifted=(0,))
+    'f(10*7, 1)'
+    """
+    terms = (f"{base}*{value}" if index in shifted else str(value) for index, value in enumerate(operands))
+    return f"f({', '.join(terms)})"
+
+
+def shift_refutation(
+    name: str, base: int, shifted: tuple[int, ...], operands: tuple[int, ...], moved: int, multiple: int
+) -> str:
+    """The sentence that refutes a shift law: f at the shifted operands is ``moved``, B times f is ``multiple``."""
+    return (
+        f"{name} is not {_manner(shifted, len(operands))}: "
+        f"{applied(operands, base, shifted)} = {moved}, {base}*{applied(operands)} = {multiple}"
+    )
+
+
+def _manner(shifted: tuple[int, ...], operands: int) -> str:
+    together = len(shifted) == operands > 1
+    return "jointly shift-equivariant" if together else f"shift-equivariant in operand {shifted[0] + 1} alone"
 
 
 def _counterexample(task: Task, shifted: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -84,6 +105,8 @@ def _counterexample(task: Task, shifted: tuple[int, ...]) -> tuple[int, ...] | N
             if breaks(values):
                 return values
             tried += 1
+            if tried == SEARCH_LIMIT:  # many operands have more tuples of one largest value than would ever end
+                break
         largest += 1
     top = 0 if task.modulus is None else task.modulus - 1
     witnesses = [(top, *(rest,) * (task.operands - 1)) for rest in (0, 1)]

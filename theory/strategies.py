@@ -93,8 +93,12 @@ def tasks(
 ) -> st.SearchStrategy[Task]:
     """Tasks of the registered operations, or of ``operation``; ``modulus=st.none()`` leaves out the modular ones."""
     require_integer("most_operands", most_operands, 2)
-    any_modulus: st.SearchStrategy[int | None] = st.none() | moduli() if modulus is None else modulus
-    return _tasks(operations() if operation is None else operation, base or bases(), any_modulus, most_operands)
+    return _tasks(
+        operations() if operation is None else operation,
+        bases() if base is None else base,
+        st.none() | moduli() if modulus is None else modulus,
+        most_operands,
+    )
 
 
 @st.composite

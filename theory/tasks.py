@@ -41,7 +41,8 @@ class Operation:
     ``width(base, places, operands)`` is the number of digits the largest answer needs. ``columns`` maps operand digits
     ``[problem, operand, place]`` to column sums ``[problem, column]`` of the answer's absolute value; without it the
     answer is computed on Python integers, one problem at a time. All three are named functions of a module, so that a
-    worker process can import them.
+    worker process can import them. ``polynomial`` says that the operation is a polynomial with integer coefficients:
+    then residues of the operands decide the residue of the answer, and modular answers are computed on residues.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Operation:
     columns: Callable[[Digits], tuple[NDArray[np.int64], NDArray[np.bool_]]] | None = None
     operands: tuple[int, int] = (2, 2)
     signed: bool = False
+    polynomial: bool = False
 
 
 def _add(*values: Any) -> Any:
@@ -98,6 +100,7 @@ ADDITION = Operation(
     width=_sum_width,
     columns=_add_columns,
     operands=(2, 100),
+    polynomial=True,
 )
 SUBTRACTION = Operation(
     name="subtraction",
@@ -106,6 +109,7 @@ SUBTRACTION = Operation(
     width=_difference_width,
     columns=_subtract_columns,
     signed=True,
+    polynomial=True,
 )
 MULTIPLICATION = Operation(
     name="multiplication",
@@ -113,6 +117,7 @@ MULTIPLICATION = Operation(
     apply=operator.mul,
     width=_product_width,
     columns=_multiply_columns,
+    polynomial=True,
 )
 
 
@@ -175,7 +180,7 @@ class Task:
         """The true answers to digits ``[problem, operand, place]``, padded to ``answer_width(places)``."""
         width = self.answer_width(operands.shape[2])
         positive = np.zeros(len(operands), dtype=bool)
-        if self.modulus is not None:
+        if self.modulus is not None and self.operation.polynomial:
             rest = residues(operands, self.base, self.modulus)
             value = self.operation.apply(*(rest[:, index] for index in range(self.operands))) % self.modulus
             places = []
@@ -183,7 +188,7 @@ class Task:
                 places.append((value % self.base).astype(np.uint8))
                 value = value // self.base
             return Answer(digits=np.stack(places, axis=1), negative=positive)
-        if self.operation.columns is not None:
+        if self.modulus is None and self.operation.columns is not None:
             columns, negative = self.operation.columns(operands)
             return Answer(digits=carry_up(columns, self.base, width), negative=negative)
         values = [self(*(value_of(number, self.base) for number in problem)) for problem in operands]

@@ -31,6 +31,7 @@ from carryproof.theory.formats import Format
 from carryproof.theory.prediction import Question, Reason
 from carryproof.theory.ranges import OperandLaw, TrainingRange, write_lengths
 from carryproof.theory.tasks import OPERATIONS, Task
+from carryproof.theory.texts import token_offsets
 from carryproof.theory.windows import DependencyWindow, dependency_window
 
 Reach = Literal["fades", "constant", "bounded"]
@@ -50,7 +51,7 @@ def visibility(question: Question, test_digits: int, law: OperandLaw = "exact") 
     if reasons[0].holds:
         reasons.append(anchors(question))
     elif question.format.width is not None:
-        reasons.append(digit_places(question.train, test_digits, law, question.format.width))
+        reasons.append(digit_places(question.train, test_digits, law))
     return tuple(reasons)
 
 
@@ -141,21 +142,8 @@ def needed_offsets(task: Task, form: Format) -> tuple[int, ...] | None:
     width = form.width
     if width is None or not found.bounded or (found.position_independent and not _alignment(task, form)[0]):
         return None
-    layout = form.layout(task, width)
-    operands = {(s.operand, s.place): at for at, s in enumerate(layout) if s.role == "operand"}
-    answer = {s.place: at for at, s in enumerate(layout) if s.role == "answer"}
-    needed = set()
-    for place, position in answer.items():
-        query = position - 1  # the token before predicts it
-        for slot in found.slots:
-            if slot.role == "answer":
-                at = answer.get(place + slot.offset[0])
-            else:
-                home = process.homes[slot.operand].place((place,), width)
-                at = operands.get((slot.operand, home + slot.offset[0]))
-            if at is not None and at < query:
-                needed.add(query - at)
-    return tuple(sorted(needed))
+    before = token_offsets(process, form.layout(task, width), found.slots)
+    return tuple(sorted(offset - 1 for offset in before if offset > 1))  # the query is the token before the digit
 
 
 def positions(question: Question, length: int) -> Reason:
@@ -234,27 +222,30 @@ def _windows_seen(
     return not found.missing, found.statement
 
 
-def digit_places(train: TrainingRange, length: int, law: OperandLaw, width: int) -> Reason:
+def digit_places(train: TrainingRange, length: int, law: OperandLaw) -> Reason:
     """L9, its necessary half: which (digit, place) pairs of the test problems were seen in training."""
-    trained: set[tuple[str, int]] = set()
-    for each in train.lengths:
-        trained |= _digit_places(each, train.law, width)
-    missing = _digit_places(length, law, width) - trained
-    if not missing:
+    missing = _first_missing(train, length, law)
+    if missing is None:
         why = "every (digit, place) pair of the test problems occurs in training"
     else:
-        kind, place = min(missing)  # a non-zero digit where there was none says more than a zero that was always there
+        kind, place = missing
         why = f"a {kind} digit at place {place + 1} never occurs when training on {write_lengths(train.lengths)} digits"
-    return Reason(law="L9", condition="the test problems' digits were seen at their places", holds=not missing, why=why)
+    condition = "the test problems' digits were seen at their places"
+    return Reason(law="L9", condition=condition, holds=missing is None, why=why)
 
 
-def _digit_places(length: int, law: OperandLaw, width: int) -> set[tuple[str, int]]:
-    """Which kinds of digit (zero, non-zero) operands of a length show at each place of a padded text."""
-    pairs = {("non-zero", place) for place in range(length)} | {("zero", place) for place in range(length - 1)}
-    pairs |= {("zero", place) for place in range(length, width)}
-    if length == 1 or law != "exact":
-        pairs.add(("zero", length - 1))
-    return pairs
+def _first_missing(train: TrainingRange, length: int, law: OperandLaw) -> tuple[str, int] | None:
+    """A kind of digit at a place of a padded text that the test problems have and training never shows.
+
+    Above the longest trained number every digit was zero. Below it a place was never zero only if it is the top of the
+    one trained length, and no operand could be shorter.
+    """
+    longest = train.longest
+    if length > longest:
+        return "non-zero", longest
+    if len(train.lengths) == 1 and train.law == "exact" and longest > 1 and (length < longest or law != "exact"):
+        return "zero", longest - 1
+    return None
 
 
 def anchors(question: Question) -> Reason:

@@ -78,9 +78,12 @@ def _parser() -> _Parser:
         help="padded:W or free, with ,operands=ORDER and ,answer=ORDER (least-first or most-first); default padded, "
         "as wide as the longest length",
     )
-    prove = add("prove", _prove, "symbolic facts about a task: shift law, base compatibility, counterexamples")
+    prove = add("prove", _prove, "what the laws say of a task: shifts, residues, dependency windows, counterexamples")
     prove.add_argument("task", metavar="TASK", help="see `carryproof tasks`")
     _task_options(prove, required=False)
+    prove.set_defaults(operands=None)  # one number or two, as the task takes
+    prove.add_argument("--size", type=int, metavar="S", help="enumerate all problems of up to S places")
+    prove.add_argument("--latex", action="store_true", help="print a LaTeX fragment (amsmath, amssymb)")
     listings = {"tasks": _tasks, "encodings": _encodings, "suites": _suites}
     subs = [predict, prove, *(add(name, command, f"list the {name}") for name, command in listings.items())]
     for sub in subs:
@@ -180,38 +183,25 @@ def _predict_all(options: argparse.Namespace) -> int:
 
 
 def _prove(options: argparse.Namespace) -> int:
-    from carryproof.theory import base_compatibility, shift_law
+    from carryproof.theory import proofs, subjects, typeset
 
-    task = _task(options)
-    laws = [shift_law(task), *(shift_law(task, operand) for operand in range(task.operands))]
-    compatible = None if task.modulus is None else base_compatibility(task.modulus, task.base)
+    if options.json and options.latex:
+        raise ValueError("--latex: --json has the LaTeX of every fact too; give one of the two")
+    subject = subjects.build(options.task, operands=options.operands, base=options.base, modulus=options.modulus)
+    proof = proofs.prove(subject, options.size)
     if options.json:
-        facts = {
-            "task": task.to_dict(),
-            "shift_laws": [
-                {
-                    "shifted": list(law.shifted),
-                    "status": law.status,
-                    "statement": law.statement,
-                    "counterexample": None if law.counterexample is None else list(law.counterexample),
-                }
-                for law in laws
-            ],
-            "base_compatibility": None
-            if compatible is None
-            else {"decisive_digits": compatible.decisive, "statement": compatible.statement},
-        }
-        return _print_json({"schema_version": 1} | facts)
-    print(task)
-    for law in laws:
-        print(f"  L1  {law.status:8}  {law.statement}")
-    if compatible is not None:
-        print(f"  L3  {'finite' if compatible.decisive else 'infinite':8}  {compatible.statement}")
+        return _print_json({"schema_version": 1} | proof.to_dict())
+    if options.latex:
+        print(typeset.latex_fragment(proof))
+        return 0
+    from carryproof.console import print_proof
+
+    print_proof(proof)
     return 0
 
 
 def _tasks(options: argparse.Namespace) -> int:
-    from carryproof.theory import tasks
+    from carryproof.theory import subjects, tasks
 
     about = {
         name: f"{operation.symbol.join(['a', 'b'])}{' modulo --modulus P' if prefix else ''}"
@@ -220,7 +210,12 @@ def _tasks(options: argparse.Namespace) -> int:
         for operation in tasks.OPERATIONS.values()
         for name in [prefix + operation.name]
     }
-    return _print_names("tasks", about, options)
+    processes = {name: process.about for name, process in subjects.PROCESSES.items()}
+    if options.json:
+        return _print_json({"schema_version": 1, "tasks": about, "processes": processes})
+    _print_names("tasks", about, options)
+    print("\nfor `carryproof prove` alone:")
+    return _print_names("processes", processes, options)
 
 
 def _encodings(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ Progress bars are drawn by rich and only on a terminal; elsewhere a study prints
 is done.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,8 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from carryproof.theory import Prediction, write_lengths
+from carryproof.theory.proofs import Proof
+from carryproof.theory.typeset import latex_fragment, terminal_lines
 
 WIDE = 160
+READABLE = 120  # columns of running text
 MAX_FRACTION = 24  # longer exact fractions are shown as decimals; --json has them whole
 
 
@@ -46,6 +50,16 @@ def print_prediction(prediction: Prediction) -> None:
         line = f"  {law:4} {'yes' if holds else 'no ':3} at {where}: {text}"
         console.print(line, markup=False, soft_wrap=True)
     console.print(f"prediction {prediction.prediction_id}", style="dim")
+
+
+def print_proof(proof: Proof) -> None:
+    """The facts about a task in unicode, or their LaTeX where the output cannot hold unicode."""
+    text = "\n".join(terminal_lines(proof, min(new_console().width, READABLE)))
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")  # a stream in memory has none
+    except UnicodeEncodeError:
+        text = latex_fragment(proof)
+    print(text)
 
 
 def print_catalogue(predictions: Iterable[Prediction]) -> None:
