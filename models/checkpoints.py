@@ -38,14 +38,16 @@ KEY = "carryproof"
 
 
 def save(path: str | Path, model: Decoder, *, about: Mapping[str, Any] | None = None) -> None:
-    """Write the model to `path`. `about` is any JSON-able dictionary (task, format, seed) to keep with it."""
+    """Write the model to `path`. `about` is any JSON-able dictionary (task, format, seed) to keep with it; by default
+    what the model's own checkpoint said.
+    """
     target = Path(path)
     # Contiguous copies, because safetensors refuses tensors that share storage.
     tensors = {name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}
     header = {
         "schema_version": SCHEMA_VERSION,
         "config": model.config.to_dict(),
-        "about": dict(about or {}),
+        "about": dict(model.about if about is None else about),
         "sha256": digest(tensors),
     }
     content = to_bytes(tensors, metadata={KEY: json.dumps(header, sort_keys=True)})
@@ -94,6 +96,7 @@ def load(path: str | Path) -> Decoder:
     if header.get("sha256") != digest(tensors):
         raise corrupt(path, "the weights do not match the checksum in the header")
     model.to(dtype).load_state_dict(tensors)
+    model.about = header["about"]
     return model
 
 

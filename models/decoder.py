@@ -111,7 +111,7 @@ class Attention(nn.Module):
         self.hook_attn_scores, self.hook_pattern, self.hook_z = HookPoint(), HookPoint(), HookPoint()
 
     def forward(
-        self, x: Float[Tensor, "batch key d_model"], ids: Int[Tensor, "#batch key"], rows: slice, encoding: Encoding
+        self, x: Float[Tensor, "batch key d_model"], ids: Int[Tensor, "#batch key *id"], rows: slice, encoding: Encoding
     ) -> Float[Tensor, "batch query d_model"]:
         q = self.hook_q(project(x[:, rows], self.W_Q, self.b_Q)).transpose(1, 2)  # [batch head query d_head]
         k = self.hook_k(project(x, self.W_K, self.b_K)).transpose(1, 2)  # [batch head key d_head]
@@ -155,7 +155,7 @@ class Block(nn.Module):
         self.hook_resid_mid, self.hook_mlp_out, self.hook_resid_post = HookPoint(), HookPoint(), HookPoint()
 
     def forward(
-        self, x: Float[Tensor, "batch key d_model"], ids: Int[Tensor, "#batch key"], rows: slice, encoding: Encoding
+        self, x: Float[Tensor, "batch key d_model"], ids: Int[Tensor, "#batch key *id"], rows: slice, encoding: Encoding
     ) -> Float[Tensor, "batch query d_model"]:
         x = self.hook_resid_pre(x)
         x = self.hook_resid_mid(x[:, rows] + self.hook_attn_out(self.attn(self.ln1(x), ids, rows, encoding)))
@@ -186,12 +186,13 @@ class Unembed(nn.Module):
 
 class Decoder(nn.Module):
     """The model. `Decoder(config)` has zeros for weights; `Decoder.init` draws them, `carryproof.models.load` reads
-    them.
+    them. `about` is what its checkpoint says of it, such as what it was trained on.
     """
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
+        self.about: dict[str, Any] = {}
         self.embed, self.unembed = Embed(config), Unembed(config)
         self.pos_embed = build(config.encoding, config.encoding_shape)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
@@ -210,7 +211,7 @@ class Decoder(nn.Module):
     def forward(
         self,
         tokens: Int[Tensor, "batch token"],
-        ids: Int[Tensor, "#batch token"] | None = None,
+        ids: Int[Tensor, "#batch token *id"] | None = None,
         rows: slice | None = None,
     ) -> Float[Tensor, "batch row d_vocab"]:
         """Logits of the next token. `ids` are position ids (default 0, 1, 2, ...); with `rows`, only those token rows
@@ -236,7 +237,7 @@ class Decoder(nn.Module):
     def run_with_hooks(
         self,
         tokens: Int[Tensor, "batch token"],
-        ids: Int[Tensor, "#batch token"] | None = None,
+        ids: Int[Tensor, "#batch token *id"] | None = None,
         *,
         fwd_hooks: Sequence[tuple[str, HookFunction]] = (),
     ) -> Float[Tensor, "batch token d_vocab"]:
@@ -257,7 +258,7 @@ class Decoder(nn.Module):
     def run_with_cache(
         self,
         tokens: Int[Tensor, "batch token"],
-        ids: Int[Tensor, "#batch token"] | None = None,
+        ids: Int[Tensor, "#batch token *id"] | None = None,
         *,
         names: Iterable[str] | None = None,
     ) -> tuple[Float[Tensor, "batch token d_vocab"], dict[str, Tensor]]:

@@ -19,6 +19,7 @@ from carryproof.positional.base import Encoding, EncodingShape
 from carryproof.positional.none import NoEncoding
 from carryproof.positional.relative import ShawKeys, T5Buckets
 from carryproof.positional.rope import Rotary
+from carryproof.positional.window import PREFIX, Window, parse
 
 __all__ = [
     "ENCODINGS",
@@ -31,6 +32,7 @@ __all__ = [
     "ShawKeys",
     "Sinusoidal",
     "T5Buckets",
+    "Window",
     "build",
 ]
 
@@ -46,7 +48,12 @@ ENCODINGS: dict[str, Callable[[EncodingShape], Encoding]] = {
 
 
 def build(name: str, shape: EncodingShape) -> Encoding:
-    """The registered encoding of that name at these sizes, its parameters at zero; an unknown name is a ValueError."""
+    """The encoding of that name at these sizes, its parameters at zero; an unknown name is a ValueError.
+
+    Besides the registered names, ``window:`` and its classes build the window encoding that theory derives.
+    """
+    if name.startswith(PREFIX):
+        return Window(shape, parse(name))
     if name not in ENCODINGS:
         nearest = get_close_matches(name, ENCODINGS, n=1, cutoff=0.4)
         hint = f"did you mean {nearest[0]!r}? " if nearest else ""

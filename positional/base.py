@@ -3,7 +3,7 @@
 `embed` changes the residual stream once, `rotate` changes queries and keys in every layer, and `bias` is added to the
 attention scores after their division by sqrt(d_head); each is the identity (or nothing) unless an encoding fills it
 in. Position ids are plain integers chosen by the caller, so two tokens may share an id, and query and key ids are
-separate arguments.
+separate arguments; the window encoding takes vectors of integers.
 
 >>> import torch
 >>> class Nearest(Encoding):
@@ -49,13 +49,13 @@ class Encoding(nn.Module):
         """Draw the initial parameters, in place. Encodings without parameters have nothing to draw."""
 
     def embed(
-        self, residual: Float[Tensor, "batch token d_model"], ids: Int[Tensor, "#batch token"]
+        self, residual: Float[Tensor, "batch token d_model"], ids: Int[Tensor, "#batch token *id"]
     ) -> Float[Tensor, "batch token d_model"]:
         """The residual stream before the first layer, given the token embeddings."""
         return residual
 
     def rotate(
-        self, heads: Float[Tensor, "batch head token d_head"], ids: Int[Tensor, "#batch token"]
+        self, heads: Float[Tensor, "batch head token d_head"], ids: Int[Tensor, "#batch token *id"]
     ) -> Float[Tensor, "batch head token d_head"]:
         """The queries, or the keys, that attention compares."""
         return heads
@@ -63,8 +63,8 @@ class Encoding(nn.Module):
     def bias(
         self,
         query: Float[Tensor, "batch head query d_head"],
-        query_ids: Int[Tensor, "#batch query"],
-        key_ids: Int[Tensor, "#batch key"],
+        query_ids: Int[Tensor, "#batch query *id"],
+        key_ids: Int[Tensor, "#batch key *id"],
     ) -> Float[Tensor, "#batch #head query key"] | None:
         """What is added to the scaled scores; `query` comes after `rotate`. None adds nothing."""
         return None

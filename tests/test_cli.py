@@ -7,8 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from carryproof import cli
+from carryproof.models import load, save
 
 PREDICT = ["predict", "--task", "modular-addition", "--modulus", "101", "--train-digits", "4", "--test-digits", "5-9"]
 
@@ -181,3 +183,34 @@ def test_an_interrupt_keeps_finished_runs_and_says_how_to_resume(tmp_path: Path)
     assert process.returncode == 130 and "the same command goes on" in err and "Traceback" not in err
     for path in out.glob("runs/*/run.json"):
         assert json.loads(path.read_text())["records"]
+
+
+def test_certify_decides_checks_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    written = str(tmp_path / "certificate.json")
+    status, out, err = run(capsys, "certify", "addition-base2", "--out", written)
+    assert (status, err) == (0, "") and "certified on all 46 windows" in out
+    status, out, _ = run(capsys, "certify", "addition-base2", "--check", written, "--json")
+    assert status == 0 and json.loads(out) == json.loads(Path(written).read_text())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["addition-base1"], "no file and not in the collection; did you mean 'addition-base"),
+        (["missing.safetensors"], "is not a file; allowed: a checkpoint"),
+        (["addition-base2", "--check", "missing.json"], "missing.json: no such file"),
+        (["addition-base2", "--out", "missing/certificate.json"], "cannot be written; allowed: a file in a folder"),
+    ],
+)
+def test_certify_refuses_in_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
+    status, out, err = run(capsys, "certify", *arguments)
+    assert (status, out) == (2, "") and message in err and err.count("\n") == 1
+
+
+def test_a_refuted_model_ends_with_status_one(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    model = load("addition-base2")
+    with torch.no_grad():
+        model.unembed.b_U[1] += 50.0
+    save(tmp_path / "broken.safetensors", model)
+    status, out, _ = run(capsys, "certify", str(tmp_path / "broken.safetensors"))
+    assert status == 1 and "refuted" in out and "gives" in out and "and not" in out

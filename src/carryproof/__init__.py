@@ -26,7 +26,8 @@ _LAZY = {
     "Recipe": "carryproof.benchmarks.configuration:Recipe",
     "measure": "carryproof.benchmarks.measure:measure",
     "compare": "carryproof.benchmarks.measure:against",
-    "load": "carryproof.models.checkpoints:load",
+    "load": "carryproof.models.library:load",
+    "certify": "carryproof.benchmarks.certify:certify",
 }
 
 __all__ = ["__version__", *sorted(_LAZY)]

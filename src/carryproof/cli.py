@@ -59,6 +59,13 @@ def _parser() -> _Parser:
     report = add("report", _report, "score a study against its registered predictions and write the report")
     report.add_argument("folder", type=Path, metavar="DIR", help="what `run` wrote")
 
+    certify = add(
+        "certify", _certify, "whether a trained model is right at every length, or the problems it gets wrong"
+    )
+    certify.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, or a name of the collection")
+    certify.add_argument("--check", type=Path, metavar="CERTIFICATE", help="decide again and compare with this one")
+    certify.add_argument("--out", type=Path, metavar="FILE", help="write the certificate, as JSON")
+
     predict = add("predict", _predict, "what theory says of longer inputs, before any training")
     predict.add_argument("--all", action="store_true", help="every registered cell, and no other option but --json")
     _task_options(predict, required=True)
@@ -85,7 +92,7 @@ def _parser() -> _Parser:
     prove.add_argument("--size", type=int, metavar="S", help="enumerate all problems of up to S places")
     prove.add_argument("--latex", action="store_true", help="print a LaTeX fragment (amsmath, amssymb)")
     listings = {"tasks": _tasks, "encodings": _encodings, "suites": _suites}
-    subs = [predict, prove, *(add(name, command, f"list the {name}") for name, command in listings.items())]
+    subs = [certify, predict, prove, *(add(name, command, f"list the {name}") for name, command in listings.items())]
     for sub in subs:
         sub.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
@@ -136,6 +143,24 @@ def _report(options: argparse.Namespace) -> int:
     page = write_report(result, options.folder / "report")
     print_outcomes(result, page)
     return 0
+
+
+def _certify(options: argparse.Namespace) -> int:
+    from carryproof.benchmarks.certify import certify, check_certificate, read_certificate, write_certificate
+    from carryproof.console import print_certificate
+    from carryproof.models import load
+
+    if options.out is not None and not options.out.absolute().parent.is_dir():
+        raise ValueError(f"out: {str(options.out)!r} cannot be written; allowed: a file in a folder that exists")
+    model = load(options.checkpoint)
+    found = certify(model) if options.check is None else check_certificate(read_certificate(options.check), model)
+    if options.out is not None:
+        write_certificate(options.out, found)
+    if options.json:
+        _print_json(found.to_dict())
+    else:
+        print_certificate(found)
+    return 0 if found.holds else 1
 
 
 def _task(options: argparse.Namespace) -> Any:

@@ -62,6 +62,17 @@ def print_proof(proof: Proof) -> None:
     print(text)
 
 
+def print_certificate(certificate: Any) -> None:
+    """The verdict, what was decided, and the problems that the model gets wrong."""
+    print(certificate)
+    lengths = certificate.trained.get("lengths")
+    trained = f"trained on {write_lengths(tuple(lengths))} digits; " if lengths else ""
+    print(f"  {trained}{certificate.parameters:,} weights")
+    print(f"  encoding {certificate.encoding}; SHA-256 of the weights {certificate.weights}")
+    for failure in certificate.failures:
+        print(f"  {failure.prompt} gives {failure.written} and not {failure.expected}   ({failure.window})")
+
+
 def print_catalogue(predictions: Iterable[Prediction]) -> None:
     """One line a question: what is predicted of each length, and the first condition that fails."""
     counts: Counter[str] = Counter()

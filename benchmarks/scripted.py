@@ -1,0 +1,142 @@
+"""Training on scripts: one layer with the encoding that theory derives for a process, on a few short lengths.
+
+Only the answer's rows are computed, each from the keys that it sees. Batch t is a function of (seed, t): a trained
+length, then digits, uniform and with leading zeros allowed. Nothing here looks at lengths beyond the trained ones.
+
+>>> from carryproof.theory import tasks
+>>> from carryproof.theory.cases import process_of
+>>> from carryproof.theory.scripts import script_of
+>>> run = ScriptRun(subject={"name": "addition"}, lengths=(1, 2, 3), recipe=Recipe(steps=3, n_layers=1), seed=0)
+>>> run.script().derivation.encoding, train_script(run)[0].config.d_vocab
+('window:0+0,0-1', 13)
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from carryproof.benchmarks.configuration import Recipe
+from carryproof.benchmarks.optimizer import Optimizer
+from carryproof.models.config import DecoderConfig
+from carryproof.models.decoder import Decoder
+from carryproof.models.windowed import rows_of, windowed_logits
+from carryproof.theory import content_hash
+from carryproof.theory.digits import Digits
+from carryproof.theory.errors import bad, require_integer
+from carryproof.theory.processes import Process
+from carryproof.theory.ranges import require_lengths
+from carryproof.theory.scripts import Script, script_of
+from carryproof.theory.subjects import build
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScriptRun:
+    """One training on scripts: the subject (name, base, operands, modulus), the lengths, the recipe and the seed."""
+
+    subject: Mapping[str, Any]
+    lengths: tuple[int, ...]
+    recipe: Recipe
+    seed: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lengths", require_lengths("lengths", self.lengths))
+        require_integer("seed", self.seed, 0)
+        if self.recipe.n_layers != 1:
+            raise bad("recipe n_layers", self.recipe.n_layers, "1: only then is the receptive field one window")
+
+    def script(self) -> Script:
+        """The script of the subject."""
+        return script_of(process_named(self.subject))
+
+    def decoder(self) -> DecoderConfig:
+        """The model's configuration."""
+        script, recipe = self.script(), self.recipe
+        return DecoderConfig(
+            d_vocab=script.vocabulary,
+            n_ctx=len(script.ids(self.lengths[-1])),
+            d_model=recipe.d_model,
+            n_heads=recipe.n_heads,
+            n_layers=1,
+            d_head=recipe.d_head,
+            d_mlp=recipe.d_mlp,
+            normalization=recipe.normalization,
+            activation=recipe.activation,
+            encoding=script.derivation.encoding,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that changes numbers, as plain data."""
+        return {
+            "subject": dict(self.subject),
+            "lengths": list(self.lengths),
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+        }
+
+    @property
+    def run_id(self) -> str:
+        """The name of the run."""
+        return content_hash(self.to_dict())[:16]
+
+
+def process_named(subject: Mapping[str, Any]) -> Process:
+    """The process of a subject given as plain data; the first way to write it, or the one that ``view`` names."""
+    known = {"name", "base", "operands", "modulus", "view"}
+    if "name" not in subject or set(subject) - known:
+        raise bad("subject", dict(subject), f"name and, as needed, {', '.join(sorted(known - {'name'}))}")
+    found = build(
+        subject["name"],
+        operands=subject.get("operands"),
+        base=subject.get("base", 10),
+        modulus=subject.get("modulus"),
+    )
+    views = {view.label: view.process for view in found.views}
+    label = subject.get("view", next(iter(views)))
+    if label not in views:
+        raise bad("subject view", label, ", ".join(views))
+    return views[label]
+
+
+def draw_digits(process: Process, size: int, count: int, generator: np.random.Generator) -> list[Digits]:
+    """Operand digits of ``count`` problems of ``size`` places, uniform over those that the process takes."""
+    kept: list[list[Digits]] = []
+    missing = count
+    while missing > 0:
+        digits = [
+            generator.integers(0, process.base, size=(count, places), dtype=np.uint8) for places in process.widths(size)
+        ]
+        if process.domain is not None:
+            inside = process.domain(digits)
+            digits = [each[inside] for each in digits]
+        kept.append(digits)
+        missing -= len(digits[0])
+    return [np.concatenate(parts)[:count] for parts in zip(*kept, strict=True)]
+
+
+def train_script(run: ScriptRun) -> tuple[Decoder, float]:
+    """Train the model of a run; return it with the seconds that training took."""
+    script, recipe = run.script(), run.recipe
+    model = Decoder.init(run.decoder(), torch.Generator().manual_seed(run.seed))
+    optimizer = Optimizer(model, recipe)
+    began = time.perf_counter()
+    for step in range(recipe.steps):
+        generator = np.random.default_rng([run.seed, step])
+        size = int(generator.choice(run.lengths))
+        operands = draw_digits(script.process, size, recipe.batch, generator)
+        train_step(model, optimizer, script, operands, recipe.scale_at(step))
+    return model, time.perf_counter() - began
+
+
+def train_step(model: Decoder, optimizer: Optimizer, script: Script, operands: list[Digits], scale: float) -> None:
+    """One step on problems of one size, with the loss on every token of the answer and on its end."""
+    size = operands[0].shape[1]
+    tokens, start = torch.from_numpy(script.write(operands)), script.prompt_length(size)
+    (rows,) = rows_of(tokens, torch.from_numpy(script.keys(size)), start)
+    logits = windowed_logits(model, rows, script.derivation.slot_classes)
+    F.cross_entropy(logits, tokens[:, start:].flatten()).backward()
+    optimizer.step(scale)
