@@ -10,7 +10,7 @@ right tokens and the end: by induction each prefix is right, so its windows are 
 >>> run = ScriptRun(subject={"name": "copy", "base": 2}, lengths=(1, 2), recipe=Recipe(steps=200, n_layers=1), seed=0)
 >>> found = certify(train_script(run)[0], run.subject, trained={"lengths": [1, 2]})
 >>> found.holds, found.windows
-(True, 10)
+(True, 8)
 """
 
 import json
