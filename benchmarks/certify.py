@@ -138,11 +138,10 @@ def certify(
         if not weight.isfinite().all():
             raise bad(f"weights {name}", "entries that are not finite", "finite weights")
     weights = digest({name: value.detach() for name, value in model.state_dict().items()})
-    double = _doubled(model)
+    double = doubled(model)
     keys = windows_of_views(process)
-    views, targets = window_views(script, keys)
-    margins, slack = _margins(double, views, targets, script.derivation.slot_classes)
-    wrong = np.flatnonzero(margins <= 0)
+    found, slack = margins(double, script, keys)
+    wrong = np.flatnonzero(~(found > 0))
     return Certificate(
         subject=subject,
         statement=f"{process.name}, written {process.order} with both sides padded to one length, at every length"
@@ -154,7 +153,7 @@ def certify(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         windows=len(keys),
         wrong=len(wrong),
-        margin=float(margins.min()),
+        margin=float(found.min()),
         slack=float(slack.min()),
         failures=tuple(_failure(model, script, int(keys[index])) for index in wrong[:SHOWN_FAILURES]),
     )
@@ -176,23 +175,28 @@ def window_views(script: Script, keys: Keys) -> tuple[RowViews, Int[Tensor, " ro
 
 
 @torch.inference_mode()
-def _margins(
-    model: Decoder, views: RowViews, targets: Int[Tensor, " row"], classes: tuple[int, ...]
-) -> tuple[Float[np.ndarray, " row"], Float[np.ndarray, " row"]]:
-    """The margin of the right token in each row, and what is left of it after twice the bound on rounding."""
+def margins(
+    model: Decoder, script: Script, keys: Keys
+) -> tuple[Float[np.ndarray, " window"], Float[np.ndarray, " window"]]:
+    """The margin of the right token in each window, and what is left of it after twice the bound on rounding.
+
+    The model is given in double precision; ``keys`` are those of ``averaging.windows_of_views``.
+    """
+    views, targets = window_views(script, keys)
+    classes = script.derivation.slot_classes
     found, slack = [], []
     for first in range(0, len(targets), ROWS_AT_ONCE):
         part = slice(first, first + ROWS_AT_ONCE)
         rows = RowViews(query=views.query[part], keys=views.keys[part], seen=views.seen[part])
         logits, target = windowed_logits(model, rows, classes), targets[part, None]
-        right = logits.gather(1, target)
-        others = logits.scatter(1, target, -torch.inf).max(dim=1, keepdim=True).values
-        found.append((right - others)[:, 0])
+        others = logits.scatter(1, target, -torch.inf).max(dim=1).values
+        found.append(logits.gather(1, target)[:, 0] - others)
         slack.append(found[-1] - 2 * rounding_bound(model, rows, classes))
     return torch.cat(found).numpy(), torch.cat(slack).numpy()
 
 
-def _doubled(model: Decoder) -> Decoder:
+def doubled(model: Decoder) -> Decoder:
+    """The same weights in double precision, which holds them as they are."""
     double = Decoder(model.config).double()
     double.load_state_dict(model.state_dict())
     return double

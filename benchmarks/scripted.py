@@ -28,6 +28,7 @@ from carryproof.models.windowed import rows_of, windowed_logits
 from carryproof.theory import content_hash
 from carryproof.theory.digits import Digits
 from carryproof.theory.errors import bad, require_integer
+from carryproof.theory.fixed import FIXED
 from carryproof.theory.processes import Process
 from carryproof.theory.ranges import require_lengths
 from carryproof.theory.scripts import Script, script_of
@@ -85,7 +86,14 @@ class ScriptRun:
 
 
 def process_named(subject: Mapping[str, Any]) -> Process:
-    """The process of a subject given as plain data; the first way to write it, or the one that ``view`` names."""
+    """The process of a subject given as plain data; the first way to write it, or the one that ``view`` names.
+
+    The names ``times`` and ``divided-by`` take a ``number``.
+    """
+    if subject.get("name") in FIXED:
+        if "number" not in subject or set(subject) - {"name", "base", "number"}:
+            raise bad("subject", dict(subject), "name, number and, as needed, base")
+        return FIXED[subject["name"]](subject["number"], base=subject.get("base", 10))
     known = {"name", "base", "operands", "modulus", "view"}
     if "name" not in subject or set(subject) - known:
         raise bad("subject", dict(subject), f"name and, as needed, {', '.join(sorted(known - {'name'}))}")

@@ -113,7 +113,7 @@ def shortest_training(process: Process, *, law: Law = "exact", more: tuple[Windo
     settled = False
     while not settled:
         length = len(found) + 1
-        (family,) = _families(process, length, law, None)
+        (family,) = families(process, length, law, None)
         keys, steady = reader.windows(family)
         found.append(distinct(np.concatenate([*found[-1:], keys])))
         settled = steady and _overhang(process, length) == _overhang(process, FAR)
@@ -158,12 +158,12 @@ def covered_share(
     reader = reader_of(process)
     seen: dict[int, list[Keys]] = {}
     for each in require_lengths("trained", trained):
-        for family in _families(process, each, law, width):
+        for family in families(process, each, law, width):
             for place, keys in reader.places(family):
                 seen.setdefault(place if placed else 0, []).append(keys)
     known = {place: distinct(np.concatenate(parts)) for place, parts in seen.items()}
     covered = total = Fraction(0)
-    for family in _families(process, length, test_law or law, width):
+    for family in families(process, length, test_law or law, width):
         if every := reader.count(family):  # none if the process does not take operands of these lengths
             weight = Fraction(1, every) if (test_law or law) == "unequal" else Fraction(1)  # there lengths come first
             covered += weight * reader.count(family, known, placed=placed)
@@ -188,7 +188,7 @@ def windows_shown(
     """
     reader = reader_of(process, more)
     wanted = require_lengths("lengths", lengths)
-    parts = [reader.windows(family)[0] for each in wanted for family in _families(process, each, law, width)]
+    parts = [reader.windows(family)[0] for each in wanted for family in families(process, each, law, width)]
     return distinct(np.concatenate(parts))
 
 
@@ -200,7 +200,7 @@ def shortest_problem(process: Process, key: int, *, more: tuple[WindowSlot, ...]
     reader, length = reader_of(process, more), 0
     while True:
         length += 1
-        (family,) = _families(process, length, "spelled", None)
+        (family,) = families(process, length, "spelled", None)
         columns = reader.problem(family, key)
         if columns is not None:
             break
@@ -233,8 +233,8 @@ def _overhang(process: Process, size: int) -> int:
     return len(process.write(nothing)) - size
 
 
-def _families(process: Process, length: int, law: Law, width: int | None) -> list[Family]:
-    """The problems of a length, one family for each combination of the operands' lengths."""
+def families(process: Process, length: int, law: Law, width: int | None) -> list[Family]:
+    """The problems of a length, one family for each combination of the operands' lengths; see ``windows_shown``."""
     base = process.base
     if width is not None and width < length:
         raise bad("width", width, f"at least {length}, the longest operand")
