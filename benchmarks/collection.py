@@ -30,7 +30,10 @@ SMALL = Recipe(n_layers=1, n_heads=2, d_model=32, d_mlp=64, steps=800, batch=128
 MEDIUM = replace(SMALL, d_mlp=128, steps=2000)
 LARGE = Recipe(n_layers=1, n_heads=2, d_mlp=256, steps=2000, batch=256, learning_rate=3e-3)
 REMAINDERS = replace(LARGE, steps=4000, muon_rate=0.02)
-BORROWS = replace(LARGE, steps=4000, weight_decay=0.1)  # large weights leave margins within the bound on rounding
+# large weights leave margins within the bound on rounding
+DECAYED = replace(LARGE, steps=4000, weight_decay=0.1)
+# products take the most problems; in a wider model the bound on rounding is too large
+PRODUCTS = replace(SMALL, d_mlp=512, steps=6000, batch=1024, muon_rate=0.02)
 
 
 def _run(recipe: Recipe, longest: int, name: str, **subject: int | str) -> ScriptRun:
@@ -42,7 +45,14 @@ ENTRIES: dict[str, ScriptRun] = {
     "addition-base2": _run(SMALL, 3, "addition", base=2),
     "addition-base3": _run(MEDIUM, 3, "addition", base=3),
     "addition-base10": _run(LARGE, 3, "addition", base=10),
-    "unsigned-subtraction-base10": _run(BORROWS, 4, "unsigned-subtraction", base=10),
+    "addition-base16": _run(replace(DECAYED, steps=3000, batch=512, warmup_steps=50), 3, "addition", base=16),
+    "unsigned-subtraction-base10": _run(DECAYED, 4, "unsigned-subtraction", base=10),
+    "times-one-digit-base10": _run(PRODUCTS, 3, "times-one-digit", base=10),
+    "times-7-base10": _run(MEDIUM, 3, "times", base=10, number=7),
+    "times-12-base10": _run(DECAYED, 4, "times", base=10, number=12),
+    "divided-by-3-base10": _run(MEDIUM, 3, "divided-by", base=10, number=3),
+    "divided-by-7-base10": _run(MEDIUM, 3, "divided-by", base=10, number=7),
+    "divided-by-12-base10": _run(DECAYED, 4, "divided-by", base=10, number=12),
     "copy-base10": _run(SMALL, 2, "copy", base=10),
     "reversal-base10": _run(SMALL, 2, "reversal", base=10, view="least-first, ids from the other end"),
     "running-comparison-base10": _run(SMALL, 2, "running-comparison", base=10),
@@ -52,7 +62,9 @@ ENTRIES: dict[str, ScriptRun] = {
     "reduction-mod7": _run(SMALL, 2, "horner", base=10, operands=1, modulus=7),
     "reduction-mod101": _run(MEDIUM, 4, "horner", base=10, operands=1, modulus=101),
     **{f"horner-mod{p}": _run(MEDIUM, 2, "horner", base=10, modulus=p) for p in (3, 7, 9, 11, 13, 17, 19)},
-    **{f"horner-mod{p}": _run(REMAINDERS, 3, "horner", base=10, modulus=p) for p in (51, 97, 99, 101, 103)},
+    **{f"horner-mod{p}": _run(REMAINDERS, 3, "horner", base=10, modulus=p) for p in (51, 97, 99, 103)},
+    # with twice the warm-up, as the others have it, the smallest margin is within the bound on rounding
+    "horner-mod101": _run(replace(REMAINDERS, warmup_steps=50), 3, "horner", base=10, modulus=101),
 }
 
 
@@ -82,9 +94,12 @@ def make(name: str, run: ScriptRun, folder: Path) -> tuple[Certificate, float]:
             "run_id": run.run_id,
             "wall_seconds": round(seconds, 1),
         }
-        (folder / f"{name}{CERTIFICATE}").unlink(missing_ok=True)  # never beside weights that are not its own
-        save(folder / f"{name}{WEIGHTS}", model, about=about)
-        write_certificate(folder / f"{name}{CERTIFICATE}", certificate)
+        weights, proof = folder / f"{name}{WEIGHTS}", folder / f"{name}{CERTIFICATE}"
+        proof.unlink(missing_ok=True)  # never beside weights that are not its own
+        save(weights, model, about=about)
+        write_certificate(proof, certificate)
+        for path in (weights, proof):
+            path.chmod(0o644)  # atomically written files are private, packaged ones are everybody's
     return certificate, seconds
 
 
