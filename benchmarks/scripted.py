@@ -90,6 +90,10 @@ def process_named(subject: Mapping[str, Any]) -> Process:
 
     The names ``times`` and ``divided-by`` take a ``number``.
     """
+    for field, value in subject.items():
+        kind = str if field in ("name", "view") else int
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise bad(f"subject {field}", value, "a word" if kind is str else "an integer")
     if subject.get("name") in FIXED:
         if "number" not in subject or set(subject) - {"name", "base", "number"}:
             raise bad("subject", dict(subject), "name, number and, as needed, base")
@@ -130,6 +134,7 @@ def train_script(run: ScriptRun) -> tuple[Decoder, float]:
     """Train the model of a run; return it with the seconds that training took."""
     script, recipe = run.script(), run.recipe
     model = Decoder.init(run.decoder(), torch.Generator().manual_seed(run.seed))
+    model.about = {"subject": dict(run.subject), "trained": {"lengths": list(run.lengths)}}
     optimizer = Optimizer(model, recipe)
     began = time.perf_counter()
     for step in range(recipe.steps):

@@ -4,7 +4,8 @@ Every vector is followed with a bound on the Euclidean norm of its error. A sum 
 n u / (1 - n u) times the sum of their absolute values, u = 2^-24, whatever the order (Higham, Accuracy and Stability of
 Numerical Algorithms, 2nd ed., section 3.1). Errors of inputs pass through matrices with their spectral norm, through
 a normalization with 1 / scale, through the softmax as factors, and through an activation with its Lipschitz constant.
-Values and norms are taken in double precision.
+Results and weights below 2^-126 may be flushed to zero; where values reach 2^60, so that squares could overflow, the
+bound is infinite. Values and norms are taken in double precision.
 
 >>> from carryproof.models.config import DecoderConfig
 >>> config = DecoderConfig(d_vocab=13, n_ctx=9, d_model=8, n_heads=2, n_layers=1, encoding="window:0+0,0-1")
@@ -25,6 +26,8 @@ from carryproof.models.decoder import ACTIVATIONS, EPSILON, Block, Decoder, Laye
 from carryproof.models.windowed import RowViews, require_windowed
 
 UNIT = 2.0**-24
+TINY = 2.0**-126  # what flushing to zero can take away
+LARGEST = 2.0**60
 LIBRARY = 8  # elementary functions and fused kernels are taken to be off by no more than so many units
 LIPSCHITZ = {"relu": 1.0, "gelu": 1.13}
 
@@ -38,7 +41,8 @@ class Followed:
 
     def __add__(self, other: "Followed") -> "Followed":
         total, spread = self.value + other.value, self.error + other.error
-        return Followed(value=total, error=spread + UNIT * (total.norm(dim=-1) + spread))
+        lost = TINY * total.shape[-1] ** 0.5
+        return Followed(value=total, error=spread + UNIT * (total.norm(dim=-1) + spread) + lost)
 
     def at(self, index: Tensor) -> "Followed":
         """The rows that an index selects."""
@@ -53,9 +57,15 @@ def gamma(terms: int) -> float:
 def linear(x: Followed, W: Float[Tensor, "inputs outputs"], b: Float[Tensor, " outputs"]) -> Followed:
     """x W + b."""
     value = x.value @ W + b
-    rounding = (x.value.abs() @ W.abs() + b.abs()).norm(dim=-1) + x.error * W.norm()
+    largest = (x.value.abs() @ W.abs() + b.abs()).norm(dim=-1) + x.error * W.norm()
+    lost = TINY * (x.value.norm(dim=-1) + x.error + 1) * len(W) * W.shape[1] ** 0.5
     spectral = torch.linalg.matrix_norm(W, 2)
-    return Followed(value=value, error=spectral * x.error + gamma(len(W) + 1) * rounding)
+    return Followed(value=value, error=_held(spectral * x.error + gamma(len(W) + 1) * largest + lost, largest))
+
+
+def _held(error: Float[Tensor, "..."], largest: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The bound, or infinity where values are so large that single precision might not hold their squares."""
+    return torch.where(largest + error < LARGEST, error, torch.inf)  # also where either is not a number
 
 
 def normalized(x: Followed, norm: LayerNorm) -> Followed:
@@ -67,12 +77,14 @@ def normalized(x: Followed, norm: LayerNorm) -> Followed:
     scale = (variance + EPSILON).sqrt()
     lowest = (scale - x.error / count**0.5).clamp(min=EPSILON**0.5)
     root = count**0.5
-    centring = gamma(count + LIBRARY) * root * x.value.abs().mean(-1) / lowest
-    scaling = gamma(count + LIBRARY) * (1 + mean.square() / (variance + EPSILON)) * root
+    centring = gamma(count + LIBRARY) * root * (x.value.abs().mean(-1) + x.error) / lowest
+    relative = gamma(count + LIBRARY) * (1 + ((mean.abs() + x.error) / lowest).square()) + TINY / EPSILON
+    scaling = torch.where(relative < 0.5, relative, torch.inf) * root  # |1 / sqrt(1 + r) - 1| <= |r| there
     largest = norm.w.abs().max()
     value = ratio / scale[..., None] * norm.w + norm.b
     local = largest * (centring + scaling) + LIBRARY * UNIT * (value.norm(dim=-1) + norm.b.norm())
-    return Followed(value=value, error=largest * x.error / lowest + local)
+    local = local + LIBRARY * TINY * root * (1 + largest / lowest)
+    return Followed(value=value, error=_held(largest * x.error / lowest + local, x.value.norm(dim=-1) + x.error))
 
 
 @torch.no_grad()
@@ -109,7 +121,7 @@ def rounding_bound(model: Decoder, rows: RowViews, slot_classes: Sequence[int]) 
     x = table.at(rows.query) + linear(z, attention.W_O.flatten(0, 1), attention.b_O)
     pre = linear(normalized(x, block.ln2), mlp.W_in, mlp.b_in)
     name = model.config.activation
-    bent = LIPSCHITZ[name] * pre.error + LIBRARY * UNIT * pre.value.norm(dim=-1)
+    bent = LIPSCHITZ[name] * pre.error + LIBRARY * UNIT * (pre.value.norm(dim=-1) + pre.error)
     x = x + linear(Followed(value=ACTIVATIONS[name](pre.value), error=bent), mlp.W_out, mlp.b_out)
     return linear(normalized(x, model.ln_final), model.unembed.W_U, model.unembed.b_U).error
 
@@ -123,7 +135,8 @@ def _mixed(q: Followed, k: Followed, v: Followed, seen: Tensor, bias: Float[Tens
     lengths = q.value.norm(dim=-1)[:, None], k.value.norm(dim=-1)
     crossed = q.error[:, None] * lengths[1] + lengths[0] * k.error + q.error[:, None] * k.error
     scores = dots * scale + bias
-    moved = scale * (crossed + gamma(size + 3) * (products + crossed)) + 2 * UNIT * scores.abs()
+    moved = scale * (crossed + gamma(size + 3) * (products + crossed)) + 2 * UNIT * (scores.abs() + crossed)
+    moved = _held(moved + TINY * size * (1 + lengths[0] + lengths[1]), products)
     barred = scores.masked_fill(~seen, -torch.inf)
     reach = barred.amax(dim=1) - scores.masked_fill(~seen, torch.inf).amin(dim=1)
     off = moved.masked_fill(~seen, 0.0).amax(dim=1) + UNIT * reach
@@ -132,4 +145,5 @@ def _mixed(q: Followed, k: Followed, v: Followed, seen: Tensor, bias: Float[Tens
     value = torch.einsum("rs,rsd->rd", pattern, v.value)
     weighted = (pattern * (v.value.norm(dim=-1) + v.error)).sum(dim=1)
     spread = (pattern * v.error).sum(dim=1)
-    return Followed(value=value, error=spread + (relative + gamma(scores.shape[1])) * weighted)
+    mixing = relative + (1 + relative) * gamma(scores.shape[1])
+    return Followed(value=value, error=spread + mixing * weighted + TINY * scores.shape[1] * size**0.5)

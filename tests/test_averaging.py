@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from carryproof.theory import cases, tasks
 from carryproof.theory.averaging import Seen, diluted_from, dilution, same_mean, ties
 from carryproof.theory.cases import process_of
+from carryproof.theory.derivation import derive
 
 KEYS = st.tuples(st.integers(0, 2), st.integers(0, 2))
 
@@ -96,7 +97,18 @@ def test_the_length_of_dilution_is_the_first(spread: float, attended: int, weigh
 def test_what_is_refused() -> None:
     with pytest.raises(ValueError, match="attended: got 0"):
         dilution(1.0, 0, 5)
+    with pytest.raises(ValueError, match="spread: got -1"):
+        dilution(-1.0, 1, 5)
+    with pytest.raises(ValueError, match="spread: got 1000"):
+        diluted_from(1000.0, 1)
+    assert dilution(1000.0, 5, 10) == 1
     with pytest.raises(ValueError, match="weight: got 1"):
         diluted_from(1.0, 1, weight=1.0)
     with pytest.raises(ValueError, match="allowed: one with a bounded window"):
         ties(process_of(tasks.multiplication()), anchor=True)
+
+
+def test_an_end_that_the_window_does_not_tell_is_no_matter_of_averaging() -> None:
+    three = process_of(tasks.addition(3, base=2))  # two digits for one-digit numbers, two more than any longer ones
+    assert any(tie.equal for tie in ties(three, anchor=True, operands_apart=True))
+    assert "does not say which token follows" in str(derive(three))

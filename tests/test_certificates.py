@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -228,20 +229,88 @@ def test_a_broken_model_is_refuted_by_a_problem_that_it_gets_wrong(binary, data:
 
 
 def test_a_certificate_belongs_to_its_weights(binary: tuple[Decoder, ScriptRun]) -> None:
-    model, run = binary
-    stored = certify(model, run.subject, trained={}).to_dict()
+    model, _ = binary
+    stored = certify(model).to_dict()
+    assert stored["trained"] == {"lengths": [1, 2, 3]}
     other = Decoder(model.config)
     other.load_state_dict(model.state_dict())
     with torch.no_grad():
         other.unembed.b_U[0] += 1e-6
-    with pytest.raises(ValueError, match="SHA-256 of the weights differs"):
+    with pytest.raises(ValueError, match="SHA-256 of the model differs"):
         check_certificate(stored, other)
+    switched = Decoder(replace(model.config, activation="relu"))
+    switched.load_state_dict(model.state_dict())
+    with pytest.raises(ValueError, match="SHA-256 of the model differs"):
+        check_certificate(stored, switched)
+    for field, told in (("trained", {"lengths": [1]}), ("margin", 99.0), ("failures", [{}]), ("parameters", 7)):
+        with pytest.raises(ValueError, match=f"certificate {field}: got"):
+            check_certificate(stored | {field: told}, model)
     with pytest.raises(ValueError, match="certificate windows: got 47"):
         check_certificate(stored | {"windows": 47}, model)
     with pytest.raises(ValueError, match="schema_version of the certificate: got 2"):
         check_certificate(stored | {"schema_version": 2}, model)
     with pytest.raises(ValueError, match="d_vocab: got 5; allowed: 13"):
         check_certificate(stored | {"subject": {"name": "addition"}}, model)
+
+
+def copied(model: Decoder) -> Decoder:
+    again = Decoder(model.config)
+    again.load_state_dict(model.state_dict())
+    again.about = dict(model.about)
+    return again
+
+
+def test_what_single_precision_cannot_hold_is_not_certified(binary: tuple[Decoder, ScriptRun]) -> None:
+    """Scaling the residual stream leaves double precision nearly as it was, and overflows or underflows single."""
+    for factor in (2.0**70, 2.0**-140):
+        model = copied(binary[0])
+        block = model.blocks[0]
+        with torch.no_grad():
+            for weight in (model.embed.W_E, block.attn.W_O, block.attn.b_O, block.mlp.W_out, block.mlp.b_out):
+                weight *= factor
+        found = certify(model)
+        assert not found.holds and json.loads(json.dumps(found.to_dict()))["verdict"] != "certified", factor
+
+
+def test_models_that_are_not_what_their_weights_say_are_refused(binary: tuple[Decoder, ScriptRun]) -> None:
+    with pytest.raises(ValueError, match=r"got 'torch.bfloat16'; allowed: torch.float32 or torch.float64"):
+        certify(copied(binary[0]).to(torch.bfloat16))
+    model = copied(binary[0])
+    model.blocks[0].mlp.activation = torch.tanh
+    with pytest.raises(ValueError, match="model: got 'another activation'; allowed: gelu"):
+        certify(model)
+    model = copied(binary[0])
+    model.blocks[0].hook_attn_out.register_forward_hook(lambda point, inputs, output: output * 0)
+    with pytest.raises(ValueError, match=r"model: got 'a hook at blocks\.0\.hook_attn_out'"):
+        certify(model)
+
+
+def test_a_tie_that_decoding_happens_to_get_right_is_no_failure(binary: tuple[Decoder, ScriptRun]) -> None:
+    model = copied(binary[0])
+    with torch.no_grad():  # the separator, which is never right, ties with 1 everywhere; the lower token is taken
+        model.unembed.W_U[:, 2] = model.unembed.W_U[:, 1]
+        model.unembed.b_U[2] = model.unembed.b_U[1]
+    found = certify(model)
+    assert found.wrong and not found.failures and not found.holds
+    assert found.to_dict()["verdict"] == "undecided" and "undecided" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({}, "subject: got None"),
+        ({"subject": [1]}, r"subject: got \[1\]"),
+        ({"subject": {"name": ["addition"]}}, r"subject name: got \['addition'\]; allowed: a word"),
+        ({"subject": {"name": "addition", "base": "2"}}, "subject base: got '2'; allowed: an integer"),
+        ({"subject": {"name": "addition", "base": 2}, "trained": [1]}, r"trained: got \[1\]"),
+        ({"subject": {"name": "addition", "base": 2}, "trained": {"lengths": "abc"}}, "trained lengths: got 'abc'"),
+    ],
+)
+def test_checkpoints_that_say_nonsense_are_refused_in_one_line(binary, about: dict, message: str) -> None:
+    model = copied(binary[0])
+    model.about = about
+    with pytest.raises(ValueError, match=message):
+        certify(model)
 
 
 def test_nothing_outside_the_window_changes_a_logit(binary: tuple[Decoder, ScriptRun]) -> None:

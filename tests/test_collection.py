@@ -100,7 +100,7 @@ def test_a_changed_weight_is_noticed(name: str, tmp_path: Path) -> None:
     changed.load_state_dict(model.state_dict())
     with torch.no_grad():
         changed.unembed.b_U[0] += 1e-5
-    with pytest.raises(ValueError, match="SHA-256 of the weights differs"):
+    with pytest.raises(ValueError, match="SHA-256 of the model differs"):
         check_certificate(certificate_of(name), changed)
 
 

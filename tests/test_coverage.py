@@ -1,5 +1,6 @@
 """Windows shown, shortest training lengths and covered shares, against the enumeration of every problem."""
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from carryproof.theory import cases, tasks
 from carryproof.theory.cases import process_of
 from carryproof.theory.coverage import covered_share, shortest_training, window_coverage, windows_shown
-from carryproof.theory.processes import Process
+from carryproof.theory.processes import Machine, Process
 from carryproof.theory.readers import reader_of
 from carryproof.theory.windows import dependency_window
 
@@ -112,6 +113,26 @@ def test_no_longer_problem_has_a_window_that_the_shortest_training_lacks(process
         assert [len(each) for each in every[: len(counts)]] == list(counts[: len(every)])
         assert len(every[-1]) == counts[-1] == len(every[shortest - 1])
         assert shortest == 1 or len(every[shortest - 2]) < counts[-1]
+
+
+def test_problems_that_must_end_in_a_final_state_settle_later() -> None:
+    """Numbers with three ones at least: no problem of one or two digits, and windows that need four."""
+    machine = Machine(
+        letters=2,
+        starts=((0,),),
+        step=lambda state, x: ((min(3, state[0] + x),), x),
+        read=lambda columns: columns[:, 0],
+        final=((3,),),
+    )
+    process = replace(
+        cases.copy(2), machine=machine, domain=lambda operands: operands[0].sum(axis=1) >= 3, name="copy of many ones"
+    )
+    found = shortest_training(process, law="spelled")
+    assert found.length == 4 and found.windows[:4] == (0, 0, 2, 3)
+    for length in (1, 2, 3, 4, 6, 9):
+        assert decoded(process, windows_shown(process, [length], law="spelled")) == enumerated(
+            process, "spelled", [length]
+        )
 
 
 def test_the_shortest_training_of_sums_is_that_of_law_l19_in_every_base() -> None:

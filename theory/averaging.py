@@ -4,7 +4,9 @@ A head returns a weighted mean of what it sees. Let a key's weight depend on its
 of ids), its value on the token alone. Then two views with the same query give the same output for all weights and
 values iff both hold one and the same token only, or one holds every (token, class) the same multiple as often: output
 is a point of the simplex with masses sum_class n(token, class) w(token, class), two of which are proportional for all
-w only if n is, unless a single mass is left. So {0, 0, 0} and {0} look the same. Source: ours.
+w only if n is, unless a single mass is left. So {0, 0, 0} and {0} look the same. (Where w is a factor of the token
+times one of the class, views may tie besides whose tokens all have proportional counts by class; an anchor in a class
+of its own excludes that.) Source: ours.
 
 >>> from carryproof.theory import tasks
 >>> from carryproof.theory.cases import process_of
@@ -27,6 +29,7 @@ from carryproof.theory.processes import Process
 from carryproof.theory.readers import Keys, Window, reader_of
 
 TIES_LIMIT = 200_000  # windows looked at
+LARGEST_SPREAD = 700  # exp of more overflows
 START = "="  # the token before the first digit
 Token = int | str
 Seen = tuple[tuple[Token, Hashable], ...]  # (token, class) of every key
@@ -34,10 +37,18 @@ Seen = tuple[tuple[Token, Hashable], ...]  # (token, class) of every key
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tie:
-    """Two windows with the same query that ask for different tokens and that no averaging head tells apart."""
+    """Two windows with the same query that ask for different tokens and that no averaging head tells apart.
+
+    They are ``equal`` where the window itself does not say which token follows, as at the end of some answers.
+    """
 
     process: Process
     windows: tuple[Window, Window]
+
+    @property
+    def equal(self) -> bool:
+        """Whether the two windows hold the same, so that no attention of any kind tells them apart."""
+        return self.windows[0].values == self.windows[1].values
 
     def __str__(self) -> str:
         return " looks like ".join(window.text(self.process) for window in self.windows)
@@ -120,8 +131,9 @@ def dilution(spread: float, attended: int, keys: int) -> float:
     """
     if not 1 <= attended <= keys:
         raise bad("attended", attended, f"an integer from 1 to keys = {keys}")
-    top = attended * math.exp(spread)
-    return top / (top + keys - attended)
+    if not spread >= 0:
+        raise bad("spread", spread, "a number that is not negative")
+    return 1 / (1 + (keys - attended) / attended * math.exp(-spread))
 
 
 def diluted_from(spread: float, attended: int, *, weight: float = 0.5) -> int:
@@ -132,5 +144,7 @@ def diluted_from(spread: float, attended: int, *, weight: float = 0.5) -> int:
     """
     if not 0 < weight < 1:
         raise bad("weight", weight, "a number between 0 and 1")
+    if not 0 <= spread <= LARGEST_SPREAD:
+        raise bad("spread", spread, f"a number from 0 to {LARGEST_SPREAD}")
     keys = math.floor(attended * (1 + math.exp(spread) * (1 - weight) / weight)) + 1
     return keys

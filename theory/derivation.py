@@ -94,8 +94,10 @@ def derive(process: Process) -> Derivation | Obstruction:
         confused = ties(process, anchor=True, operands_apart=apart == "operands")
         if not confused and _shows_only_the_window(derived):
             return derived
-    statement = f"{process.name}, {process.order}: an averaging head confuses {len(confused)} pairs of windows, such as"
-    return Obstruction(process=process, statement=f"{statement} {confused[0]}")
+    equal = [tie for tie in confused if tie.equal]
+    why = "an averaging head confuses" if not equal else "the window does not say which token follows in"
+    statement = f"{process.name}, {process.order}: {why} {len(equal or confused)} pairs of windows, such as"
+    return Obstruction(process=process, statement=f"{statement} {(equal or confused)[0]}")
 
 
 def _classified(process: Process, slots: tuple[WindowSlot, ...], apart: Apart) -> Derivation:

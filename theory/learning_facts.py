@@ -31,7 +31,8 @@ def learning_facts(subject: Subject) -> tuple[Fact, ...]:
 
 def _facts(label: str, process: Process) -> list[Fact]:
     try:
-        spelled, exact = (shortest_training(process, law=law) for law in ("spelled", "exact"))
+        before = (process.output_at(1),)  # which a decoder's query always is
+        spelled, exact = (shortest_training(process, law=law, more=before) for law in ("spelled", "exact"))
         loose = ties(process, anchor=False)
         derived = derive(process)
     except ValueError:  # no bounded window, no columns of digits, or too many windows to follow
@@ -52,8 +53,12 @@ def _facts(label: str, process: Process) -> list[Fact]:
         facts.append(Fact(law="L16", status="proved", latex=text))
     else:
         confused = ties(process, anchor=True, operands_apart=True)
+        equal = [tie for tie in confused if tie.equal]
         text = f'{label}, with "=" always visible: still {len(confused):,} pairs of views are confused'
-        facts.append(Fact(law="L16", status="proved", latex=text, equations=_tie(process, confused[0])))
+        if equal:
+            text = f"{label}: the window does not say where the answer ends, in {len(equal):,} of its values"
+        lines = _tie(process, (equal or confused)[0])
+        facts.append(Fact(law="L2" if equal else "L16", status="proved", latex=text, equations=lines))
     return facts
 
 

@@ -158,18 +158,31 @@ class Reader:
         rows = self.starts
         settled: Column | None = None  # what would bring nothing new
         free = tuple(range(self.process.base))
+        before = self._possible(family)  # states from which a problem can end well, none of them told apart as None
         for place, column, alive in self._columns(family):
             if skip and column is settled:
                 continue
             keys, following, possible = self._step(rows, column, alive)
             reached = distinct(following[possible])
             same = np.array_equal(reached, rows)
+            if alive is not None and before is not None:  # and as many ways on as before
+                same &= np.array_equal(alive, before)
+            before = alive
             # with states that lead nowhere the columns of a run are not all alike, and none is left out
             settled = column if same and self.final is None else None
             yield distinct(keys[possible]), place, same and all(digits == free for digits in column)
             rows = reached
         place, keys = self._end(family, rows)
         yield distinct(keys), place, False
+
+    def _possible(self, family: Family) -> NDArray[np.bool_] | None:
+        """The states before the first column from which the problem can still end in a final one; None if from all."""
+        if self.final is None:
+            return None
+        good = self.final
+        for column in reversed([column for column, count in family.runs for _ in range(count)]):
+            good = np.any(good[self.after[:, _options(self.process, column)[1]]], axis=1)
+        return good
 
     def _columns(self, family: Family) -> Iterator[tuple[int, Column, NDArray[np.bool_] | None]]:
         """Place, column, and the states after it from which the problem can still end in a final one."""

@@ -150,8 +150,11 @@ def _certify(options: argparse.Namespace) -> int:
     from carryproof.console import print_certificate
     from carryproof.models import load
 
-    if options.out is not None and not options.out.absolute().parent.is_dir():
-        raise ValueError(f"out: {str(options.out)!r} cannot be written; allowed: a file in a folder that exists")
+    if options.out is not None:
+        taken = options.out.is_dir() or options.out.absolute() == Path(options.checkpoint).absolute()
+        if taken or not options.out.absolute().parent.is_dir():
+            allowed = "a file in a folder that exists, and not the checkpoint"
+            raise ValueError(f"out: {str(options.out)!r} cannot be written; allowed: {allowed}")
     model = load(options.checkpoint)
     found = certify(model) if options.check is None else check_certificate(read_certificate(options.check), model)
     if options.out is not None:
@@ -174,6 +177,13 @@ def _predict(options: argparse.Namespace) -> int:
     from carryproof.theory.ranges import require_law
 
     if options.all:
+        given = [
+            name for name in ("task", "modulus", "train_digits", "test_digits", "encoding") if getattr(options, name)
+        ]
+        if given:
+            raise ValueError(
+                f"--{given[0].replace('_', '-')} has no meaning beside --all, which takes no option but --json"
+            )
         return _predict_all(options)
     for name in ("task", "train_digits", "test_digits", "encoding"):
         if getattr(options, name) is None:

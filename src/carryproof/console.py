@@ -68,7 +68,7 @@ def print_certificate(certificate: Any) -> None:
     lengths = certificate.trained.get("lengths")
     trained = f"trained on {write_lengths(tuple(lengths))} digits; " if lengths else ""
     print(f"  {trained}{certificate.parameters:,} weights")
-    print(f"  encoding {certificate.encoding}; SHA-256 of the weights {certificate.weights}")
+    print(f"  encoding {certificate.encoding}; SHA-256 of the model {certificate.model}")
     for failure in certificate.failures:
         print(f"  {failure.prompt} gives {failure.written} and not {failure.expected}   ({failure.window})")
 
