@@ -156,7 +156,7 @@ def measure(study: Study, run: ScriptRun) -> tuple[dict[str, Any], Decoder]:
     every, unseen = windows_of_views(script.process), never_shown(script.process, run.lengths)
     wrong = wrong_windows(model, script, every)
     finite = all(bool(weight.isfinite().all()) for weight in model.parameters())
-    found = certify(model, run.subject, trained={"lengths": list(run.lengths)}) if finite else None
+    found = certify(model).to_dict() if finite else {"verdict": "diverged", "margin": None, "slack": None}
     return {
         "run_id": study.run_id(run),
         "config": study.config(run),
@@ -170,9 +170,7 @@ def measure(study: Study, run: ScriptRun) -> tuple[dict[str, Any], Decoder]:
         "never_shown": len(unseen),
         "wrong": len(wrong),
         "wrong_but_shown": len(np.setdiff1d(wrong, unseen, assume_unique=True)),
-        "verdict": "diverged" if found is None else found.to_dict()["verdict"],
-        "margin": None if found is None else found.margin,
-        "slack": None if found is None else found.slack,
+        **{key: found[key] for key in ("verdict", "margin", "slack")},
         "points": [asdict(point) for point in accuracy_points(study, model, script, wrong, run.seed)],
     }, model
 

@@ -294,7 +294,7 @@ def test_printed_windows_determine_the_digit(base: int, operands: int, capsys: p
 
 
 def digit(numbers: dict[str, int], slot: str, i: int, base: int) -> int:
-    name, place = re.fullmatch(r"(\w+)\[(.*)\]", slot).groups()  # type: ignore[union-attr]
+    name, place = re.fullmatch(r"(\w+)\[(.*)\]", slot).groups()
     at = eval(place, {"i": i})
     return numbers[name] // base**at % base if at >= 0 else 0
 

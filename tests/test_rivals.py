@@ -374,7 +374,7 @@ def made_up(claims: dict[str, tuple[str, Fraction | None]], shares: list[tuple[f
         for seed, (share, in_range) in enumerate(shares)
     ]  # fmt: skip
     own = [
-        Forecast(theory=name, test_digits=2, law="exact", claim=claim, accuracy=named, why="made up").to_dict()  # type: ignore[arg-type]
+        Forecast(theory=name, test_digits=2, law="exact", claim=claim, accuracy=named, why="made up").to_dict()
         for name, (claim, named) in claims.items()
     ]
     registry = {"forecasts": [{"prediction_id": plain["prediction_id"], "forecasts": own}]}
@@ -476,7 +476,7 @@ def test_the_report_shows_registered_theories(tmp_path: Path) -> None:
     rows = (tmp_path / "report" / "forecasts.csv").read_text().splitlines()
     assert len(rows) == 1 + sum(map(len, own.values()))
     unregistered = replace(result, registry={**result.registry})
-    del unregistered.registry["forecasts"]  # type: ignore[attr-defined]
+    del unregistered.registry["forecasts"]
     shutil.rmtree(tmp_path / "report")
     page = write_report(unregistered, tmp_path / "report").read_text()
     assert "Not registered" in page
