@@ -34,8 +34,7 @@ from carryproof.models.decoder import ACTIVATIONS, Block, Decoder
 from carryproof.models.rounding import rounding_bound
 from carryproof.models.windowed import ROWS_AT_ONCE, RowViews, require_windowed, windowed_logits
 from carryproof.theory import content_hash
-from carryproof.theory.averaging import windows_of_views
-from carryproof.theory.coverage import shortest_problem
+from carryproof.theory.coverage import shortest_problem, windows_of_views
 from carryproof.theory.errors import bad
 from carryproof.theory.readers import ABSENT, END, Keys, reader_of
 from carryproof.theory.scripts import Script, script_of
@@ -215,7 +214,7 @@ def margins(
     """The margin of the right token in each window, in double precision, and what rounding surely leaves of it.
 
     That is the margin less twice the bound on rounding; nothing where the model's own logits are not within the bound.
-    ``keys`` are those of ``averaging.windows_of_views``.
+    ``keys`` are those of ``coverage.windows_of_views``.
     """
     double = doubled(model)
     views, targets = window_views(script, keys)

@@ -33,8 +33,7 @@ from carryproof.benchmarks.statistics import holm, interval
 from carryproof.models import checkpoints
 from carryproof.models.decoder import Decoder
 from carryproof.theory import content_hash
-from carryproof.theory.averaging import windows_of_views
-from carryproof.theory.coverage import shortest_training
+from carryproof.theory.coverage import shortest_training, windows_of_views
 from carryproof.theory.errors import require_integer, unknown
 from carryproof.theory.prediction import write_fraction
 from carryproof.theory.readers import Keys

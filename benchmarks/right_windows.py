@@ -25,8 +25,7 @@ import torch
 from carryproof.benchmarks.certify import margins
 from carryproof.models.decoder import Decoder
 from carryproof.models.windowed import ROWS_AT_ONCE, rows_of, windowed_logits
-from carryproof.theory.averaging import windows_of_views
-from carryproof.theory.coverage import families, windows_shown
+from carryproof.theory.coverage import families, windows_of_views, windows_shown
 from carryproof.theory.digits import Digits
 from carryproof.theory.processes import Process
 from carryproof.theory.ranges import require_lengths

@@ -21,9 +21,8 @@ from carryproof.models import Decoder, DecoderConfig
 from carryproof.models.rounding import rounding_bound
 from carryproof.models.windowed import RowViews, generate, require_windowed, rows_of, windowed_logits
 from carryproof.theory import cases, tasks
-from carryproof.theory.averaging import windows_of_views
 from carryproof.theory.cases import process_of
-from carryproof.theory.coverage import shortest_problem
+from carryproof.theory.coverage import shortest_problem, windows_of_views
 from carryproof.theory.derivation import Derivation, Obstruction, derive
 from carryproof.theory.readers import reader_of
 from carryproof.theory.scripts import NOTHING, Script, script_of

@@ -27,8 +27,7 @@ from carryproof.benchmarks.right_windows import (
 )
 from carryproof.benchmarks.scripted import ScriptRun, draw_digits, process_named, train_script
 from carryproof.models import Decoder
-from carryproof.theory.averaging import windows_of_views
-from carryproof.theory.coverage import families, windows_shown
+from carryproof.theory.coverage import families, windows_of_views, windows_shown
 from carryproof.theory.readers import reader_of
 from carryproof.theory.scripts import Script
 

@@ -23,10 +23,10 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cache
 
-from carryproof.theory.coverage import Law, shortest_training, windows_shown
+from carryproof.theory.coverage import Law, windows_of_views
 from carryproof.theory.errors import bad
 from carryproof.theory.processes import Process
-from carryproof.theory.readers import Keys, Window, reader_of
+from carryproof.theory.readers import Window, reader_of
 
 TIES_LIMIT = 200_000  # windows looked at
 LARGEST_SPREAD = 700  # exp of more overflows
@@ -97,13 +97,6 @@ def ties(process: Process, *, anchor: bool, operands_apart: bool = False, law: L
         first, *others = sorted(group.values(), key=lambda window: sum(value is not None for value in window.values))
         found += [Tie(process=process, windows=(first, other)) for other in others]
     return tuple(found)
-
-
-def windows_of_views(process: Process, *, law: Law = "spelled") -> Keys:
-    """Every window of every length with the token before; keys of ``reader_of(process, (process.output_at(1),))``."""
-    before = (process.output_at(1),)
-    longest = shortest_training(process, law=law, more=before).length
-    return windows_shown(process, range(1, longest + 1), law=law, more=before)
 
 
 def _view(process: Process, window: Window, *, anchor: bool, operands_apart: bool) -> tuple[Token, Seen]:

@@ -192,6 +192,13 @@ def windows_shown(
     return distinct(np.concatenate(parts))
 
 
+def windows_of_views(process: Process, *, law: Law = "spelled") -> Keys:
+    """Every window of every length with the token before; keys of ``reader_of(process, (process.output_at(1),))``."""
+    before = (process.output_at(1),)
+    longest = shortest_training(process, law=law, more=before).length
+    return windows_shown(process, range(1, longest + 1), law=law, more=before)
+
+
 def shortest_problem(process: Process, key: int, *, more: tuple[WindowSlot, ...] = ()) -> list[tuple[int, ...]]:
     """The operands, digits least significant first, of a shortest problem that presents a window (law ``spelled``).
 
