@@ -108,7 +108,7 @@ class RunConfig:
         width = question.format.width or max(self.evaluation.test_digits[-1], question.train.longest)
         return DecoderConfig(
             d_vocab=vocabulary_size(question.task),
-            n_ctx=len(question.format.layout(question.task, width)),
+            n_ctx=question.format.positions.rows(question.format.layout(question.task, width)),
             d_model=recipe.d_model,
             n_heads=recipe.n_heads,
             n_layers=recipe.n_layers,

@@ -2,7 +2,8 @@
 
 A problem is right if every scored token (sign, digits, end) is the argmax given the true tokens before it. Greedy
 decoding then writes exactly those tokens, and conversely, so one pass decides what token-by-token decoding would; ties
-fall to the lowest token id in both. Any function of (tokens, rows) to logits can be measured, not only our decoder.
+fall to the lowest token id in both. Any function of (tokens, position ids, rows) to logits can be measured, not only
+our decoder.
 
 >>> from carryproof.theory import formats, tasks
 >>> task, form = tasks.addition(), formats.padded(2)
@@ -29,13 +30,16 @@ from carryproof.theory.formats import Format, Text, token_of
 from carryproof.theory.ranges import OperandLaw, TrainingRange
 from carryproof.theory.tasks import Task
 
-LogitsAt = Callable[[Int[Tensor, "batch token"], slice], Float[Tensor, "batch row vocabulary"]]  # (tokens, rows)
+# (tokens, position ids, rows)
+LogitsAt = Callable[
+    [Int[Tensor, "batch token"], Int[Tensor, "#batch token"], slice], Float[Tensor, "batch row vocabulary"]
+]
 BATCH = 1_000
 
 
 def whole(model: Callable[[Tensor], Tensor]) -> LogitsAt:
-    """Adapt a model that returns the logits of every token."""
-    return lambda tokens, rows: model(tokens)[:, rows]
+    """Adapt a model that reads tokens only and returns the logits of every one."""
+    return lambda tokens, ids, rows: model(tokens)[:, rows]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +80,8 @@ def exact_match(model: LogitsAt, text: Text) -> NDArray[np.bool_]:
     right = []
     for first in range(0, len(text.tokens), BATCH):
         tokens = torch.from_numpy(text.tokens[first : first + BATCH])
-        guesses = model(tokens[:, :-1], slice(start - 1, None)).argmax(dim=-1)
+        ids = torch.from_numpy(_rows(text.ids, slice(first, first + BATCH)))
+        guesses = model(tokens[:, :-1], ids[:, :-1], slice(start - 1, None)).argmax(dim=-1)
         hits = (guesses == tokens[:, start:]).numpy()
         right.append((hits | ~text.scored[first : first + BATCH, start:]).all(axis=1))
     return np.concatenate(right) if right else np.zeros(0, dtype=bool)
@@ -94,14 +99,20 @@ def greedy_match(model: LogitsAt, task: Task, text: Text) -> NDArray[np.bool_]:
     for start in np.unique(starts):
         rows = np.flatnonzero(starts == start)
         expected = text.tokens[rows]
-        written = torch.from_numpy(expected[:, :start])
+        written, ids = torch.from_numpy(expected[:, :start]), torch.from_numpy(_rows(text.ids, rows))
         while written.shape[1] < expected.shape[1]:
-            next_token = model(written, slice(written.shape[1] - 1, None)).argmax(dim=-1)
+            size = written.shape[1]
+            next_token = model(written, ids[:, :size], slice(size - 1, None)).argmax(dim=-1)
             written = torch.cat([written, next_token], dim=1)
         for row, tokens, truth in zip(rows, written.numpy()[:, start:], expected[:, start:], strict=True):
             length = int(np.argmax(truth == end)) + 1  # what comes after the end token is never read
             right[row] = bool((tokens[:length] == truth[:length]).all())
     return right
+
+
+def _rows(ids: NDArray[np.int64], rows: slice | NDArray[np.int64]) -> NDArray[np.int64]:
+    """The ids of some problems: one row of ids serves all."""
+    return ids if len(ids) == 1 else ids[rows]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -55,10 +55,13 @@ def train(
         text = question.format.write(question.task, stream.block(first * recipe.batch, steps * recipe.batch))
         start = text.answer_start
         inputs = torch.from_numpy(text.tokens[:, :-1]).split(recipe.batch)
+        drawn = question.format.positions.draw(text.ids, len(text.tokens), seed=config.seed, first=first * recipe.batch)
+        ids = torch.from_numpy(drawn[:, :-1])
         unscored = torch.from_numpy(~text.scored[:, start:])
         targets = torch.from_numpy(text.tokens[:, start:]).masked_fill(unscored, -100).split(recipe.batch)
         for step in range(first, first + steps):
-            logits = model(inputs[step - first], rows=slice(start - 1, None))
+            here = ids if len(ids) == 1 else ids[(step - first) * recipe.batch :][: recipe.batch]
+            logits = model(inputs[step - first], here, rows=slice(start - 1, None))
             loss = F.cross_entropy(logits.flatten(0, 1), targets[step - first].flatten(), ignore_index=-100)
             loss.backward()
             optimizer.step(recipe.scale_at(step))
@@ -74,7 +77,7 @@ def train(
 
 def logits_at(model: Decoder) -> LogitsAt:
     """A decoder as the function that evaluation measures."""
-    return lambda tokens, rows: model(tokens, rows=rows)
+    return lambda tokens, ids, rows: model(tokens, ids, rows=rows)
 
 
 def _monitor(config: RunConfig, model: Decoder) -> float:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carryproof.theory import Question, Task, TrainingRange, formats, tasks
+from carryproof.theory import Question, Task, TrainingRange, formats, predict, tasks
 from carryproof.theory.catalogue import questions
 from carryproof.theory.encodings import ENCODINGS
 from carryproof.theory.visibility import digit_places, far_scores, needed_offsets, visibility
@@ -125,3 +125,32 @@ def test_digits_never_seen_at_their_place_by_listing_all(lengths: set[int], leng
     assert reason.holds == (not missing)
     if missing:
         assert f"a {min(missing)[0]} digit at place {min(missing)[1] + 1} never" in reason.why
+
+
+def test_ids_that_the_format_gives() -> None:
+    adding = tasks.addition()
+    free = ask(adding, "relative-shaw", "free,ids=coupled")
+    assert why(free, "L10")[0][0] and needed_offsets(adding, free.format) == (-1, 0)  # a[i] and b[i] lie one id ahead
+    assert why(free, "E2") == [(True, "every offset in -1, 0 has a score of its own")]
+    assert not why(ask(adding, "alibi", "free,ids=coupled"), "E2")[0][0]  # it knows distances, not directions
+    assert not why(free, "L12")[0][0] and not why(free, "L9")[0][0]
+    assert why(ask(adding, "absolute", "free,ids=coupled:9"), "E4")[0][0]
+    assert why(ask(adding, "absolute", "free,ids=coupled:9"), "L9", 7)[0][0]  # ids up to 8: nine of them
+    assert not why(ask(adding, "absolute", "free,ids=coupled:9"), "L9", 8)[0][0]
+    assert not why(ask(adding, "rope", "padded:9,ids=random:99"), "L10")[0][0]
+    mixed = "padded:9,operands=most-first,ids="
+    assert why(ask(adding, "rope", mixed + "coupled"), "L10")[0][0]
+    assert not why(ask(adding, "rope", mixed + "abacus"), "L10")[0][0]
+    assert not why(ask(adding, "rope", "free,operands=most-first,answer=most-first,ids=abacus"), "L10")[0][0]
+    assert why(ask(adding, "rope", "free,ids=abacus"), "L10")[0][0]
+
+
+@pytest.mark.parametrize("encoding", ["absolute", "rope"])
+def test_coupled_ids_permit_what_free_widths_forbid(encoding: str) -> None:
+    def cell(form: str) -> tuple[str, set[str]]:
+        found = predict(ask(tasks.addition(), encoding, form, (1, 2, 3, 4)), [3, 6], ["unequal"]).cells
+        return found[0].verdict, {reason.law for reason in found[1].reasons if not reason.holds}
+
+    assert cell("free")[0] == "silent"
+    shared = cell("free,ids=coupled:40" if encoding == "absolute" else "free,ids=coupled")
+    assert shared[0] == "permitted" and {"L12"} <= shared[1] <= {"L9", "L12"}  # longer texts still dilute

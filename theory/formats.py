@@ -1,4 +1,4 @@
-"""How a problem is written as tokens: digit order, zero-padded or free width, sign and separators.
+"""How a problem is written as tokens: digit order, zero-padded or free width, sign, separators and position ids.
 
 A format lays a problem out as slots (role, operand, place) and writes digit arrays into them. Padded texts have the
 same layout for every problem; free texts are the padded ones with the unused places left out. An answer is followed by
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from carryproof.theory.digits import DIGIT_SYMBOLS, Digits, lengths
 from carryproof.theory.errors import bad, require_integer, unknown
+from carryproof.theory.positions import Positions, parse_positions
 from carryproof.theory.tasks import Answer, Task
 
 Order = Literal["least-first", "most-first"]
@@ -51,12 +52,14 @@ class Slot:
 class Text:
     """A batch of written problems.
 
-    ``tokens`` are ids ``[problem, token]`` (right-padded), ``slots`` the index into ``layout`` of each token, or -1 for
-    padding, and ``scored`` marks the tokens that the model must produce: sign, answer and end.
+    ``tokens`` are token ids ``[problem, token]`` (right-padded), ``slots`` the index into ``layout`` of each, or -1 for
+    padding, and ``scored`` marks those that the model must produce: sign, answer and end. ``ids`` are position ids
+    ``[#problem, token]``, as tests have them.
     """
 
     tokens: NDArray[np.int64]
     slots: NDArray[np.int64]
+    ids: NDArray[np.int64]
     scored: NDArray[np.bool_]
     layout: tuple[Slot, ...]
 
@@ -68,11 +71,15 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Format:
-    """Zero-padded to ``width`` places per operand, or free (``width`` None), with a digit order for either side."""
+    """Zero-padded to ``width`` places per operand, or free (``width`` None), with a digit order for either side.
+
+    ``positions`` are the ids that the encoding sees.
+    """
 
     width: int | None
     operands: Order = "least-first"
     answer: Order = "least-first"
+    positions: Positions = Positions()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
         if self.width is not None:
@@ -80,11 +87,20 @@ class Format:
         for argument, order in (("operands", self.operands), ("answer", self.answer)):
             if order not in get_args(Order):
                 raise unknown(f"format {argument}", order, get_args(Order))
+        if self.width is None and self.positions.scheme == "random":
+            raise bad(
+                "format ids", self.positions, "random ids in padded texts only: in free ones gaps tell the length"
+            )
+        if self.width is None and self.positions.scheme == "coupled" and self.answer == "most-first":
+            allowed = "least-first with coupled ids, since those of a free answer from the top would tell its length"
+            raise bad("format answer", self.answer, allowed)
 
     def __str__(self) -> str:
         name = "free" if self.width is None else f"padded:{self.width}"
         orders = (("operands", self.operands), ("answer", self.answer))
-        return ",".join([name, *(f"{side}={order}" for side, order in orders if order != "least-first")])
+        options = [f"{side}={order}" for side, order in orders if order != "least-first"]
+        options += [f"ids={self.positions}"] if self.positions != Positions() else []
+        return ",".join([name, *options])
 
     def require_room(self, operand_length: int) -> None:
         """Refuse operands that are longer than the width."""
@@ -141,7 +157,8 @@ class Format:
             tokens = np.where(kept, np.take_along_axis(tokens, order, axis=1), token_of(task, "_"))
             scored = kept & np.take_along_axis(scored, order, axis=1)
             slots = np.where(kept, order, -1)
-        return Text(tokens=tokens, slots=slots, scored=scored, layout=layout)
+        ids = self.positions.ids(layout, slots if self.width is None else slots[:1])
+        return Text(tokens=tokens, slots=slots, ids=ids, scored=scored, layout=layout)
 
     def read(self, task: Task, text: str) -> tuple[tuple[int, ...], int]:
         """The operands and the answer of a rendered text, whether or not the answer is true.
@@ -175,7 +192,7 @@ def free(*, operands: Order = "least-first", answer: Order = "least-first") -> F
 
 
 def parse(text: str, *, default_width: int = 1) -> Format:
-    """Read ``padded``, ``padded:W`` or ``free``, with ``,operands=ORDER`` and ``,answer=ORDER`` after it.
+    """Read ``padded``, ``padded:W`` or ``free``, with ``,operands=ORDER``, ``,answer=ORDER`` and ``,ids=IDS`` after it.
 
     >>> str(parse("padded,operands=most-first", default_width=9))
     'padded:9,operands=most-first'
@@ -189,8 +206,11 @@ def parse(text: str, *, default_width: int = 1) -> Format:
     form = Format(width=None) if name == "free" else Format(width=int(width) if width else default_width)
     for option in options:
         side, _, order = option.partition("=")
+        if side == "ids":
+            form = replace(form, positions=parse_positions(order))
+            continue
         if side not in ("operands", "answer"):
-            raise unknown("format option", side, ("operands", "answer"))
+            raise unknown("format option", side, ("operands", "answer", "ids"))
         if order not in get_args(Order):
             raise unknown(f"format {side}", order, get_args(Order))
         chosen: Order = "least-first" if order == "least-first" else "most-first"

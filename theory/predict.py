@@ -85,7 +85,7 @@ def _decide(question: Question, length: int, law: OperandLaw) -> Decision:
         why = f"the laws here are about {', '.join(OPERATIONS)}; of {task.operation.name} they know nothing"
         unknown = Reason(law="D2", condition="the operation is one the laws are about", holds=False, why=why)
         return "silent", None, None, (unknown,)
-    seen = visibility.invariance(question)
+    seen = visibility.shared(question)
     if seen.holds:
         return _shared_rule(question, length, law, seen)
     return _rule_per_place(question, length, law, seen)

@@ -116,6 +116,7 @@ class Question:
     def __post_init__(self) -> None:
         encodings.get(self.encoding)
         self.format.require_room(self.train.longest)
+        self.format.positions.require_room(self.format.layout(self.task, self.format.width or self.train.longest))
 
     @property
     def label(self) -> str:

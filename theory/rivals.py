@@ -27,6 +27,7 @@ from fractions import Fraction
 from typing import Any
 
 from carryproof.theory import readings
+from carryproof.theory.positions import Positions
 from carryproof.theory.prediction import Cell, Prediction, Question, write_fraction
 from carryproof.theory.ranges import OperandLaw
 from carryproof.theory.readings import Answer, Claim
@@ -112,6 +113,17 @@ def _always(question: Question, cell: Cell) -> Answer:
     return ("generalizes", None, "a baseline") if longer else ("silent", None, readings.SHORTER)
 
 
+def _in_text_order(rule: Rule) -> Rule:
+    """A published rule, silent where ids are not counted along the text: none of them treats such ids."""
+
+    def restricted(question: Question, cell: Cell) -> Answer:
+        if question.format.positions != Positions():
+            return "silent", None, "it treats positions counted along the text"
+        return rule(question, cell)
+
+    return restricted
+
+
 THEORIES: Mapping[str, Theory] = {
     theory.name: theory
     for theory in (
@@ -120,34 +132,37 @@ THEORIES: Mapping[str, Theory] = {
             name="xu",
             title="Translation invariance",
             source="Xu et al., arXiv 2407.17963",
-            rule=readings.translation_invariance,
+            rule=_in_text_order(readings.translation_invariance),
         ),
         Theory(
-            name="xu-gcd", title="gcd(p, 10^n) / p", source="Xu et al., arXiv 2407.17963", rule=readings.modulus_share
+            name="xu-gcd",
+            title="gcd(p, 10^n) / p",
+            source="Xu et al., arXiv 2407.17963",
+            rule=_in_text_order(readings.modulus_share),
         ),
         Theory(
             name="rasp-l",
             title="Short RASP-L program",
             source="Zhou et al., arXiv 2310.16028",
-            rule=readings.short_program,
+            rule=_in_text_order(readings.short_program),
         ),
         Theory(
             name="c-rasp",
             title="C-RASP half-split",
             source="Huang et al., arXiv 2410.02140",
-            rule=readings.half_split_bound,
+            rule=_in_text_order(readings.half_split_bound),
         ),
         Theory(
             name="sparsity",
             title="Sparse dependencies",
             source="Golowich et al., arXiv 2502.16792",
-            rule=readings.sparse_dependencies,
+            rule=_in_text_order(readings.sparse_dependencies),
         ),
         Theory(
             name="n-r",
             title="(n, r)-consistency",
             source="Xiao and Liu, arXiv 2404.00560",
-            rule=readings.interval_consistency,
+            rule=_in_text_order(readings.interval_consistency),
         ),
         Theory(name="never", title="Never generalizes", source="baseline", rule=_never),
         Theory(name="always", title="Always generalizes", source="baseline", rule=_always),

@@ -16,7 +16,7 @@ A window names digits by place; a text puts them somewhere, and ``token_offsets`
 ([2, 4, 8], 2)
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -32,9 +32,19 @@ from carryproof.theory.tasks import Task
 
 def token_offsets(process: Process, layout: Sequence[Slot], window: Sequence[WindowSlot]) -> frozenset[int]:
     """How many tokens before an answer digit the slots of its window stand, over all digits of one layout."""
+    return frozenset(position - target for position, target in _needed(process, layout, window))
+
+
+def token_pairs(process: Process, layout: Sequence[Slot], window: Sequence[WindowSlot]) -> frozenset[tuple[int, int]]:
+    """Where the query that predicts an answer digit stands, which is the token before it, and where each other key."""
+    pairs = {(position - 1, target) for position, target in _needed(process, layout, window)}
+    return frozenset((query, key) for query, key in pairs if query != key)
+
+
+def _needed(process: Process, layout: Sequence[Slot], window: Sequence[WindowSlot]) -> Iterator[tuple[int, int]]:
+    """Where each answer digit stands, and where each slot of its window that it has."""
     at = {(slot.role, slot.operand, slot.place): position for position, slot in enumerate(layout)}
     size = 1 + max(slot.place for slot in layout if slot.role == "operand")
-    found = set()
     for position, written in enumerate(layout):
         if written.role != "answer":
             continue
@@ -43,8 +53,7 @@ def token_offsets(process: Process, layout: Sequence[Slot], window: Sequence[Win
             home = process.homes[slot.operand].place((written.place,), size) if own else written.place
             target = at.get((slot.role, slot.operand, home + slot.offset[0]))
             if target is not None:
-                found.add(position - target)
-    return frozenset(found)
+                yield position, target
 
 
 def interval_clash(task: Task, form: Format, *, count: int, length: int, width: int) -> str | None:

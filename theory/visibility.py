@@ -12,7 +12,7 @@ twin (scores, offsets told apart, what distance does), the layout of the text (o
 E1 True relative bias (T5 buckets): a score depends on the contents and on the difference of the
 L10 True offsets from an answer digit to the same digit of each operand are constant: 20, 10
 L2 True addition of 2 numbers in base 10, least-first: at every length c[i] is one function of a
-E2 False offset 19, which the window needs, shares its score with a neighbour
+E2 False offset 19, which the window needs, shares its score with another
 L9 True every text has 30 tokens, so that each id and each offset occurs in training
 L12 True every text has 30 tokens, so that no more keys compete than in training
 L19 False training on 1-2 digits never shows 11,718 of the 20,102 windows that the tested problems
@@ -22,8 +22,10 @@ L11 False '+', '=' stand at the same place in every text and the causal mask cou
 from functools import cache
 from typing import Literal
 
+import numpy as np
+
 from carryproof.theory import encodings
-from carryproof.theory.alignment import alignment
+from carryproof.theory.alignment import FREE_EXAMPLE_WIDTH, alignment
 from carryproof.theory.cases import process_of
 from carryproof.theory.coverage import window_coverage
 from carryproof.theory.encodings import SymbolicEncoding
@@ -31,7 +33,7 @@ from carryproof.theory.formats import Format
 from carryproof.theory.prediction import Question, Reason
 from carryproof.theory.ranges import OperandLaw, TrainingRange, write_lengths
 from carryproof.theory.tasks import OPERATIONS, Task
-from carryproof.theory.texts import token_offsets
+from carryproof.theory.texts import token_pairs
 from carryproof.theory.windows import DependencyWindow, dependency_window
 
 Reach = Literal["fades", "constant", "bounded"]
@@ -39,7 +41,7 @@ Reach = Literal["fades", "constant", "bounded"]
 
 def visibility(question: Question, test_digits: int, law: OperandLaw = "exact") -> tuple[Reason, ...]:
     """Every condition that is about what attention can see, for one test length; theory decides nothing here."""
-    reasons = [invariance(question)]
+    reasons = [shared(question)]
     if reasons[0].holds:
         reasons.append(offsets(question))
     else:
@@ -62,6 +64,16 @@ def invariance(question: Question) -> Reason:
     return Reason(law="E1", condition=condition, holds=found.holds, why=found.statement)
 
 
+def shared(question: Question) -> Reason:
+    """E1, or where it fails and training draws the ids, E4: whether one rule serves all ids."""
+    found, span = invariance(question), question.format.positions.span
+    if found.holds or span is None:
+        return found
+    condition = "training meets every rule at every id, since the ids are drawn"
+    why = f"{found.why}, but training draws the ids from {span}, so that no id has a rule of its own"
+    return Reason(law="E4", condition=condition, holds=True, why=why)
+
+
 def own_rules(question: Question) -> Reason:
     """E3: positions have parameters of their own, so that the rule of each is learned apart from the others."""
     holds = bool(encodings.get(question.encoding).tables)
@@ -77,15 +89,15 @@ def own_rules(question: Question) -> Reason:
 
 def fixed_places(question: Question) -> Reason:
     """L10 for absolute ids: each place stands at one position."""
-    holds = question.format.width is not None
-    return Reason(
-        law="L10",
-        condition="every place stands at the same position in all problems",
-        holds=holds,
-        why="padded widths fix the position of every place"
-        if holds
-        else "free widths move places with the operands' lengths, so no truncation by place describes the model",
-    )
+    form = question.format
+    if form.width is not None:
+        holds, why = True, "padded widths fix the position of every place"
+    elif form.positions.scheme == "index":
+        why = "free widths move places with the operands' lengths, so no truncation by place describes the model"
+        holds = False
+    else:
+        holds, why = False, "free widths leave out the digits of high places, so truncation does not describe the model"
+    return Reason(law="L10", condition="every place stands at the same position in all problems", holds=holds, why=why)
 
 
 def offsets(question: Question) -> Reason:
@@ -126,31 +138,48 @@ def resolution(question: Question) -> tuple[Reason, ...]:
         case "nothing":
             why = "no offset is told, but a causal decoder can count by its mask (arXiv 2305.19466, theorem 1)"
             return (Reason(law="N1", condition=condition, holds=True, why=why),)
-    merged = next((offset for offset in needed if not twin.resolves(offset)), None)
+    signed = question.format.positions.scheme != "index"  # else no key has a larger id than its query
+    merged = next((offset for offset in needed if not _told(twin, offset, signed)), None)
     if merged is None:
-        why = f"every offset in {write_lengths(needed)} has a score of its own"
+        listed = write_lengths(needed) if needed[0] >= 0 else ", ".join(map(str, needed))
+        why = f"every offset in {listed} has a score of its own"
     else:
-        why = f"offset {merged}, which the window needs, shares its score with a neighbour"
+        why = f"offset {merged}, which the window needs, shares its score with another"
     return (Reason(law="E2", condition=condition, holds=merged is None, why=why),)
 
 
 @cache
+def _told(twin: SymbolicEncoding, offset: int, signed: bool) -> bool:
+    """Whether an offset has a score of its own; with signed ids also apart from the same one backwards."""
+    mirrored = signed and offset != 0 and twin.score(offset, 0) == twin.score(-offset, 0)
+    return twin.resolves(offset) and not mirrored
+
+
+@cache
 def needed_offsets(task: Task, form: Format) -> tuple[int, ...] | None:
-    """How far the slots of the window stand before the token that predicts an answer digit, in padded texts."""
+    """The differences, id of the token that predicts an answer digit less id of a slot of the window, if constant."""
     process = process_of(task, form.answer)
     found = dependency_window(process)
-    width = form.width
-    if width is None or not found.bounded or (found.position_independent and not _alignment(task, form)[0]):
+    if not found.bounded or (found.position_independent and not _alignment(task, form)[0]):
         return None
-    before = token_offsets(process, form.layout(task, width), found.slots)
-    return tuple(sorted(offset - 1 for offset in before if offset > 1))  # the query is the token before the digit
+    if form.width is None and not found.position_independent:
+        return None
+    layout = form.layout(task, form.width or FREE_EXAMPLE_WIDTH)
+    ids = form.positions.ids(layout, np.arange(len(layout))[None])[0]
+    return tuple(sorted({int(ids[query] - ids[key]) for query, key in token_pairs(process, layout, found.slots)}))
 
 
 def positions(question: Question, length: int) -> Reason:
     """L9 for ids and offsets: texts no longer than those of training show nothing new."""
+    form = question.format
+    if form.positions.span is not None:
+        needed = form.positions.needed(form.layout(question.task, form.width or length))
+        holds = needed <= form.positions.span
+        why = f"texts have ids up to {needed - 1}, and training draws from {form.positions.span}"
+        return Reason(law="L9", condition="every id and every offset met was seen in training", holds=holds, why=why)
     trained, tested = (_tokens(question, each) for each in (question.train.longest, length))
     holds = tested <= trained
-    if question.format.width is not None:
+    if form.width is not None:
         why = f"every text has {tested} tokens, so that each id and each offset occurs in training"
     elif holds:
         why = f"texts have up to {tested} tokens, and in training up to {trained}"
