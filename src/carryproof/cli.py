@@ -83,8 +83,8 @@ def _parser() -> _Parser:
         default="padded",
         metavar="FORMAT",
         help="padded:W or free, with ,operands=ORDER and ,answer=ORDER (least-first or most-first) and ,ids=IDS "
-        "(index, coupled, abacus or random, and :SPAN to draw from in training); default padded, as wide as the longest "
-        "length",
+        "(index, coupled, abacus or random, and :SPAN to draw from in training); default padded, as wide as the "
+        "longest length",
     )
     prove = add("prove", _prove, "what the laws say of a task: shifts, residues, dependency windows, counterexamples")
     prove.add_argument("task", metavar="TASK", help="see `carryproof tasks`")
