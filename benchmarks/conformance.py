@@ -29,7 +29,8 @@ from carryproof.benchmarks.streams import Stream, problem_count
 from carryproof.models import Decoder, DecoderConfig
 from carryproof.positional import ENCODINGS, Encoding, EncodingShape
 from carryproof.positional.base import geometric_frequencies
-from carryproof.positional.relative import CLIP_DISTANCE
+from carryproof.positional.fire import INITIAL_C, INITIAL_L
+from carryproof.positional.relative import CLIP_DISTANCE, NEAR
 from carryproof.theory import Task, encodings
 from carryproof.theory.conformance import Broken, Check, smallest, told
 from carryproof.theory.digits import Digits
@@ -37,7 +38,8 @@ from carryproof.theory.encodings import SymbolicEncoding
 from carryproof.theory.ranges import OperandLaw
 
 # Two channels a head, as the twin has; ids and shifts below stay inside the context, so that learned tables take part.
-SHAPE = EncodingShape(d_model=6, n_heads=3, d_head=2, n_ctx=256)
+# The context is long enough for ids beyond the index, 512 at first, from which on FIRE scales distances.
+SHAPE = EncodingShape(d_model=6, n_heads=3, d_head=2, n_ctx=2048)
 TOLERANCE = 1e-9
 MOST_BINS = 2_000
 DRAWS_PER_BIN = 20
@@ -54,6 +56,18 @@ def _column(table: Tensor, channel: int, first: int = 0) -> Callable[[int], floa
     return lambda at: float(values[at + first])
 
 
+def _rate(logarithms: Tensor, head: int) -> float:
+    return float(logarithms.detach()[head].exp())
+
+
+def _fire(encoding: Any, head: int) -> Parameters:
+    def network(share: float) -> float:
+        return float(encoding.network(torch.tensor(share, dtype=torch.float64)).detach()[head])
+
+    c, threshold = (float(log.detach().exp()) for log in (encoding.log_c, encoding.log_L))
+    return {"f": network, "c": INITIAL_C * c, "L": INITIAL_L * threshold}
+
+
 def no_parameters(_encoding: Any, _head: int) -> Parameters:
     """The reading of an encoding whose twin has neither scalars nor tables."""
     return {}
@@ -65,9 +79,12 @@ READINGS: dict[str, Reading] = {
     "sinusoidal": lambda e, h: {"omega": geometric_frequencies(SHAPE.d_model)[h]},
     "none": no_parameters,
     "relative-t5": lambda e, h: {"b": _column(e.W_bias, h)},
+    "relative-clipped": lambda e, h: {"b": _column(e.W_bias, h, NEAR)},
     "relative-shaw": lambda e, h: {name: _column(e.W_rel, c, CLIP_DISTANCE) for c, name in enumerate(("a1", "a2"))},
     "rope": lambda e, h: {"omega": geometric_frequencies(SHAPE.d_head)[0]},
     "alibi": lambda e, h: {"m": e.slopes[h]},
+    "kerple": lambda e, h: {"r1": _rate(e.log_r1, h), "r2": _rate(e.log_r2, h)},
+    "fire": _fire,
 }
 
 
@@ -345,7 +362,7 @@ def _shift(build: Build, twin: SymbolicEncoding) -> None:
         return
     units = ((0, 1), (1, 0))
     try:
-        for q, k, i, j, shift in product(units, units, range(3), range(3), (1, 7)):
+        for q, k, i, j, shift in product(units, units, range(3), range(3), (1, 7, SHAPE.n_ctx // 2)):
             invariant((q, k, i, j, shift))
     except Broken:
         return

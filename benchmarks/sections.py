@@ -23,7 +23,10 @@ OUTCOMES = ("confirmed", "refuted", "not testable")
 ENCODING_WORDS = {
     "absolute": "learned absolute",
     "alibi": "ALiBi",
+    "fire": "FIRE",
+    "kerple": "KERPLE",
     "none": "none (NoPE)",
+    "relative-clipped": "relative (clipped)",
     "relative-shaw": "relative (Shaw)",
     "relative-t5": "relative (T5)",
     "rope": "RoPE",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from carryproof.benchmarks.configuration import Evaluation, Recipe, RunConfig
-from carryproof.theory import Prediction, Question, Task, TrainingRange, encodings, formats, predict, tasks
+from carryproof.theory import Prediction, Question, Task, TrainingRange, formats, predict, tasks
 from carryproof.theory.errors import bad, unknown
 from carryproof.theory.ranges import OperandLaw
 
@@ -55,7 +55,7 @@ class Suite:
 
 DEMO_SEEDS = (0, 1, 2)
 FULL_SEEDS = (0, 1, 2, 3, 4)
-
+FULL_ENCODINGS = ("absolute", "sinusoidal", "none", "relative-t5", "relative-shaw", "rope", "alibi")  # a fixed study
 
 DEMO_ENCODINGS = ("absolute", "relative-t5", "rope", "alibi", "none")
 # Chosen by in-range accuracy alone. Muon needs about half of AdamW's steps, which ten minutes ask for; ALiBi and no
@@ -103,7 +103,7 @@ def demo() -> Suite:
 
 
 def full() -> Suite:
-    """About ten hours: every operation, plain and modular, under all encodings, on one to three digits, five seeds."""
+    """About ten hours: every operation, plain and modular, seven encodings, on one to three digits, five seeds."""
     short, longer = (1, 2, 3), (1, 2, 3, 4, 5, 6, 8, 10)
     recipe = replace(DEMO_RECIPE, steps=4_000)
     whole = [tasks.addition(), tasks.addition(3), tasks.subtraction(), tasks.multiplication()]
@@ -114,7 +114,7 @@ def full() -> Suite:
     experiments = [
         _experiment(task, encoding, short, longer, recipe, seeds=FULL_SEEDS)
         for task in (*whole, *modular)
-        for encoding in encodings.ENCODINGS
+        for encoding in FULL_ENCODINGS
     ]
     return Suite(name="full", title="Arithmetic of one to three digits", experiments=tuple(experiments))
 

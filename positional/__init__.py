@@ -2,10 +2,12 @@
 
 `ENCODINGS` maps each name to a function of the sizes that builds the module; adding an entry is all that registering
 takes. An encoding implements up to three hooks, `embed`, `rotate` and `bias` (see `carryproof.positional.base`), and
-one instance serves every layer of a model.
+one instance serves every layer of a model. CoPE (Golovneva et al. 2405.18719) is not among them: its position is a sum
+of gates sigma(q . k) over the keys between, and no hook sees the keys' contents.
 
->>> sorted(ENCODINGS)
-['absolute', 'alibi', 'none', 'relative-shaw', 'relative-t5', 'rope', 'sinusoidal']
+>>> sorted(ENCODINGS)  # doctest: +NORMALIZE_WHITESPACE
+['absolute', 'alibi', 'fire', 'kerple', 'none', 'relative-clipped', 'relative-shaw', 'relative-t5', 'rope',
+ 'sinusoidal']
 >>> build("alibi", EncodingShape(d_model=64, n_heads=2, d_head=32, n_ctx=24)).slopes
 (0.0625, 0.00390625)
 """
@@ -16,16 +18,21 @@ from difflib import get_close_matches
 from carryproof.positional.absolute import LearnedAbsolute, Sinusoidal
 from carryproof.positional.alibi import Alibi
 from carryproof.positional.base import Encoding, EncodingShape
+from carryproof.positional.fire import Fire
+from carryproof.positional.kerple import Kerple
 from carryproof.positional.none import NoEncoding
-from carryproof.positional.relative import ShawKeys, T5Buckets
+from carryproof.positional.relative import ClippedBias, ShawKeys, T5Buckets
 from carryproof.positional.rope import Rotary
 from carryproof.positional.window import PREFIX, Window, parse
 
 __all__ = [
     "ENCODINGS",
     "Alibi",
+    "ClippedBias",
     "Encoding",
     "EncodingShape",
+    "Fire",
+    "Kerple",
     "LearnedAbsolute",
     "NoEncoding",
     "Rotary",
@@ -41,9 +48,12 @@ ENCODINGS: dict[str, Callable[[EncodingShape], Encoding]] = {
     "sinusoidal": Sinusoidal,
     "none": NoEncoding,
     "relative-t5": T5Buckets,
+    "relative-clipped": ClippedBias,
     "relative-shaw": ShawKeys,
     "rope": Rotary,
     "alibi": Alibi,
+    "kerple": Kerple,
+    "fire": Fire,
 }
 
 

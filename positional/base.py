@@ -81,6 +81,15 @@ def offsets(
     return query_ids[:, :, None] - key_ids[:, None, :]
 
 
+def wide(parameter: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """A parameter in at least single precision: functions of ids lose their neighbours in half precision.
+
+    >>> wide(torch.ones(2, dtype=torch.bfloat16)).dtype
+    torch.float32
+    """
+    return parameter.to(torch.promote_types(parameter.dtype, torch.float32))
+
+
 def angles(ids: Int[Tensor, "#batch token"], frequencies: tuple[float, ...]) -> Float[Tensor, "#batch token pair"]:
     """Id times frequency, in double precision where the device has it, so that ids in the millions keep their phase."""
     dtype = torch.float32 if ids.device.type == "mps" else torch.float64

@@ -59,7 +59,7 @@ def test_predict_all(capsys: pytest.CaptureFixture) -> None:
     status, out, _ = run(capsys, "predict", "--all", "--json")
     assert status == 0 and sum(len(each["cells"]) for each in json.loads(out)["predictions"]) > 1_000
     status, out, _ = run(capsys, "predict", "--all")
-    assert status == 0 and out.splitlines()[-1].startswith("2,800 cells: ")
+    assert status == 0 and out.splitlines()[-1].startswith("4,000 cells: ")
     status, _, err = run(capsys, "predict", "--task", "addition")
     assert status == 2 and "--train-digits is required" in err
 

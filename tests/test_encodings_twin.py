@@ -3,6 +3,7 @@
 That twin and module give the same scores, and shift alike, is checked by the kit: see test_kit.py.
 """
 
+import math
 import subprocess
 import sys
 
@@ -15,7 +16,12 @@ from hypothesis import strategies as st
 from carryproof.benchmarks.conformance import READINGS
 from carryproof.positional import ENCODINGS, EncodingShape, build
 from carryproof.positional.base import geometric_frequencies
+from carryproof.positional.window import Window, parse
+from carryproof.theory import Question, TrainingRange, formats, tasks
 from carryproof.theory import encodings as twins
+from carryproof.theory.cases import process_of
+from carryproof.theory.scripts import NO_AXIS, NOWHERE, script_of
+from carryproof.theory.visibility import far_scores
 
 NAMES = sorted(ENCODINGS)
 
@@ -34,7 +40,7 @@ def test_every_pair_of_channels_turns_as_the_twin_says(name: str) -> None:
     for pair, frequency in enumerate(geometric_frequencies(6)):
         channels = slice(2 * pair, 2 * pair + 2)
         for token, at in enumerate(ids):
-            matrix = np.array(twin.rotate(at).subs(twins._scalar("omega"), frequency), dtype=float)
+            matrix = np.array(twin.rotate(at).subs(twins.scalar("omega"), frequency), dtype=float)
             expected = matrix @ heads[0, 0, token, channels].numpy()
             np.testing.assert_allclose(turned[0, 0, token, channels].numpy(), expected, rtol=1e-9, atol=1e-12)
 
@@ -68,6 +74,99 @@ def test_counterexamples_are_stated_in_full_and_true() -> None:
     score = twins.get("absolute").evaluator({"P1": float, "P2": float})
     assert score((0, 0), (0, 0), 1, 1) - score((0, 0), (0, 0), 0, 0) == pytest.approx(2**0.5)
     assert "score(1, 1) - score(0, 0) = sqrt(2) for" in twins.get("absolute").shift_invariance().proof
+    proof = twins.get("fire").shift_invariance().proof
+    assert proof == "score(2, 3) - score(0, 1) = -log(2)/log(3) + 1 for q = (0, 0), k = (0, 0), f(x) = x, c = 1, L = 1"
+    score = twins.get("fire").evaluator({"f": float, "c": 1.0, "L": 1.0})
+    assert score((0, 0), (0, 0), 2, 3) - score((0, 0), (0, 0), 0, 1) == pytest.approx(1 - math.log(2, 3))
+
+
+def test_what_positions_add_to_the_residual_stream() -> None:
+    found = {name: twins.get(name).embeds() for name in NAMES}
+    assert {name for name in NAMES if found[name] == "learned rows"} == {"absolute"}
+    assert {name for name in NAMES if found[name] == "fixed vectors"} == {"sinusoidal"}
+
+
+@pytest.mark.parametrize("name", ["relative-t5", "relative-clipped", "relative-shaw", "kerple"])
+def test_offsets_told_apart_are_those_of_the_module(name: str) -> None:
+    """An offset is resolved iff the module's bias differs from both neighbours', in either direction."""
+    encoding, twin = build(name, EncodingShape(d_model=6, n_heads=3, d_head=2, n_ctx=8)).double(), twins.get(name)
+    encoding.initialize(torch.Generator().manual_seed(2))
+    query = torch.randn(1, 3, 1, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    for offset in (
+        *range(-20, 21),
+        *(sign * (edge + d) for sign in (1, -1) for edge in (64, 113) for d in (-2, -1, 0)),
+    ):
+        bias = encoding.bias(query, torch.tensor([[offset]]), torch.tensor([[1, 0, -1]]))
+        assert bias is not None
+        assert twin.resolves(offset) == (bias[0, :, 0, [0, 2]] != bias[0, :, 0, [1]]).all(), offset
+
+
+# Windows
+
+
+def window_module(name: str) -> Window:
+    module = Window(EncodingShape(d_model=4, n_heads=2, d_head=2, n_ctx=8), parse(name)).double()
+    module.initialize(torch.Generator().manual_seed(3))
+    return module
+
+
+@pytest.mark.parametrize("name", ["window:0+0", "window:0+0,0-1", "window:0-2,0+3,0+0", "window:0+1,0-1,0+1"])
+def test_a_window_twin_scores_as_its_module(name: str) -> None:
+    module, places = window_module(name), range(-6, 7)
+    queries = torch.tensor([[[NO_AXIS, NOWHERE, home] for home in places]])
+    keys = torch.tensor([[[0, place, NOWHERE] for place in places]])
+    bias = module.bias(torch.zeros(1, 2, 13, 2, dtype=torch.float64), queries, keys).detach()
+
+    def bias_of(kind: int, head: int) -> float:
+        return float(module.W_bias.detach()[kind, head])
+
+    for head in (0, 1):
+        score = twins.get(name).evaluator({"b": lambda kind, head=head: bias_of(kind, head)})
+        stated = [[score((0, 0), (0, 0), home, place) for place in places] for home in places]
+        assert bias[0, head].tolist() == stated
+
+
+def test_a_window_twin_sees_what_a_query_of_a_script_sees() -> None:
+    script = script_of(process_of(tasks.addition(base=2)))
+    ids, twin = torch.tensor(script.ids(3)), twins.get(script.derivation.encoding)
+    score = twin.evaluator({"b": lambda kind: 0.0})
+    visible = window_module(twin.name).visible(ids[None], ids[None])[0]
+    rows, digits = (
+        range(script.prompt_length(3) - 1, len(ids) - 1),
+        [key for key in range(len(ids)) if ids[key, 0] == 0],
+    )
+    assert len(rows) == 5 and len(digits) == 10
+    for row in rows:
+        for key in digits:
+            seen = math.isfinite(score((0, 0), (0, 0), int(ids[row, 2]), int(ids[key, 1])))
+            assert bool(visible[row, key]) == (seen or row == key)
+
+
+def test_a_window_sees_differences_and_bars_all_other_keys() -> None:
+    twin = twins.get("window:0+0,0-1")
+    law = twin.shift_invariance()
+    assert law.holds and law.sees == twin.sees == "differences" and "j does not occur" in law.proof
+    assert [offset for offset in range(-5, 6) if twin.resolves(offset)] == [0, 1]
+    assert far_scores(twin) == "fades"
+
+
+@pytest.mark.parametrize(
+    "name", ["window:0+0,1-1", "window:", "window:0", "window:0+0+1", "window:0+(0,1)", "window:0+0,"]
+)
+def test_windows_without_a_twin_are_one_line(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^encoding: got 'window:.*'; allowed: window: and classes on one axis with "):
+        twins.get(name)
+
+
+def test_a_question_is_not_asked_of_a_window() -> None:
+    """Its ids are those of scripts, while the formats of questions number their tokens."""
+    with pytest.raises(ValueError, match=r"^encoding: unknown value 'window:0\+0'; "):
+        Question(
+            task=tasks.addition(),
+            format=formats.padded(3),
+            encoding="window:0+0",
+            train=TrainingRange(lengths=(1,)),
+        )
 
 
 def test_rotary_scores_are_the_relative_rotation() -> None:

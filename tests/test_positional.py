@@ -8,14 +8,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from carryproof.positional import ENCODINGS, Alibi, Encoding, EncodingShape, ShawKeys, T5Buckets, build
+from carryproof.positional import (
+    ENCODINGS,
+    Alibi,
+    ClippedBias,
+    Encoding,
+    EncodingShape,
+    Fire,
+    Kerple,
+    ShawKeys,
+    T5Buckets,
+    build,
+)
 from carryproof.positional.alibi import slopes
 from carryproof.positional.relative import bucket_of
 from carryproof.theory import encodings as twins
 
 NAMES = sorted(ENCODINGS)
 INVARIANT = [name for name in NAMES if twins.get(name).sees != "absolute ids"]
-ABSOLUTE = [name for name in NAMES if twins.get(name).sees == "absolute ids"]
+ABSOLUTE = [name for name in NAMES if twins.get(name).embeds() != "nothing"]
+TABLES = ["absolute", "relative-t5", "relative-clipped", "relative-shaw"]
 SHAPE = EncodingShape(d_model=12, n_heads=3, d_head=4, n_ctx=40)
 UNBOUNDED = [name for name in NAMES if name != "absolute"]
 
@@ -67,7 +79,7 @@ def test_only_the_empty_encoding_ignores_the_order_of_ids() -> None:
         for name in NAMES
         if torch.equal(scores(drawn(name), contents, ids), scores(drawn(name), contents, ids.flip(-1)))
     }
-    assert {"none"} <= blind <= {"none", "alibi"}  # a distance is the same backwards
+    assert blind == {"none", "alibi", "kerple"}  # a distance is the same backwards
 
 
 @pytest.mark.parametrize("name", UNBOUNDED)
@@ -135,10 +147,10 @@ def test_parameters_come_from_the_given_generator_only(name: str) -> None:
     assert all((parameter == 0).all() for parameter in blank.parameters())
     for one, two in zip(first.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, two)
-        assert 0.05 < one.std() < 0.2
+        assert name not in TABLES or 0.05 < one.std() < 0.2
 
 
-@pytest.mark.parametrize("name", ["absolute", "relative-t5", "relative-shaw"])
+@pytest.mark.parametrize("name", TABLES)
 def test_what_training_never_shows_keeps_its_initial_values(name: str) -> None:
     encoding, contents = drawn(name), normal(2, 6, SHAPE.d_model)
     causal = scores(encoding, contents, torch.arange(6)[None]).tril()
@@ -191,7 +203,7 @@ def test_alibi_penalizes_distance_in_both_directions() -> None:
 
 
 def test_buckets_grow_from_exact_to_logarithmic() -> None:
-    buckets = [bucket_of(distance) for distance in range(-5, 500)]
+    buckets = [bucket_of(distance) for distance in range(500)]
     assert buckets == sorted(buckets)
     assert set(buckets) == set(range(32))
     assert bucket_of(112) == 30 and bucket_of(113) == 31
@@ -200,13 +212,98 @@ def test_buckets_grow_from_exact_to_logarithmic() -> None:
         assert lower <= distance + 1e-9 < lower * 8 ** (1 / 16) + 1e-6
 
 
+def test_buckets_of_negative_differences_mirror_the_others() -> None:
+    assert [bucket_of(-distance) for distance in (1, 2, 15, 16, 19, 113, 10**6)] == [32, 33, 46, 47, 48, 62, 62]
+    assert all(bucket_of(-distance) == bucket_of(distance) + 31 for distance in range(1, 500))
+
+
+def test_rows_of_distances_are_drawn_as_if_there_were_no_others() -> None:
+    """Results of causal models do not depend on the rows that they never meet."""
+    for n_heads in (1, 3, 8):
+        encoding = build("relative-t5", EncodingShape(d_model=8, n_heads=n_heads, d_head=4, n_ctx=8))
+        encoding.initialize(torch.Generator().manual_seed(7))
+        alone = torch.zeros(32, n_heads).normal_(std=0.1, generator=torch.Generator().manual_seed(7))
+        [table] = encoding.parameters()
+        assert table.shape == (63, n_heads) and torch.equal(table[:32], alone)
+
+
 def test_clipped_encodings_cannot_tell_far_distances_apart() -> None:
     query = normal(1, 3, 1, 4)
-    for encoding, limit in ((drawn("relative-t5"), 113), (drawn("relative-shaw"), 64)):
-        assert isinstance(encoding, T5Buckets | ShawKeys)
-        bias = encoding.bias(query, torch.tensor([[limit + 50]]), torch.arange(60)[None])[0, 0, 0]
-        assert (bias[:51] == bias[0]).all()
-        assert bias[51] != bias[0]
+    for encoding, limit in ((drawn("relative-t5"), 113), (drawn("relative-clipped"), 16), (drawn("relative-shaw"), 64)):
+        assert isinstance(encoding, T5Buckets | ClippedBias | ShawKeys)
+        for sign in (1, -1):
+            bias = encoding.bias(query, torch.tensor([[sign * (limit + 50)]]), sign * torch.arange(60)[None])[0, 0, 0]
+            assert (bias[:51] == bias[0]).all()
+            assert bias[51] != bias[0]
+
+
+@pytest.mark.parametrize("name", ["relative-t5", "relative-clipped", "relative-shaw", "fire"])
+def test_the_sign_of_a_difference_is_told(name: str) -> None:
+    here, there = torch.tensor([[2]]), torch.tensor([[9]])
+    query = normal(1, 3, 1, 4)
+    before, after = drawn(name).bias(query, there, here), drawn(name).bias(query, here, there)
+    assert before is not None and after is not None and (before != after).all()
+
+
+def test_clipped_rows_in_order() -> None:
+    clipped = ClippedBias(EncodingShape(d_model=4, n_heads=1, d_head=4, n_ctx=8))
+    with torch.no_grad():
+        clipped.W_bias.copy_(torch.arange(33.0)[:, None])
+    bias = clipped.bias(torch.zeros(1, 1, 1, 4), torch.tensor([[0]]), torch.tensor([[99, 17, 16, 1, 0, -15, -16, -99]]))
+    assert bias.flatten().tolist() == [0, 0, 0, 15, 16, 31, 32, 32]
+
+
+def test_a_penalty_by_hand() -> None:
+    """With r1 = 2 and r2 = 1 a key at distance d has the weight 1 / (1 + d)^2."""
+    kerple = Kerple(EncodingShape(d_model=4, n_heads=2, d_head=2, n_ctx=8)).double()
+    with torch.no_grad():
+        kerple.log_r1[0], kerple.log_r1[1] = math.log(2), -50.0
+    bias = kerple.bias(normal(1, 2, 1, 2), torch.tensor([[5]]), torch.tensor([[5, 4, 6, 2, 10**6 + 4]]))
+    expected = torch.tensor([1, 1 / 4, 1 / 4, 1 / 16, 1e-12], dtype=torch.float64)
+    torch.testing.assert_close(bias[0, 0, 0].exp(), expected)
+    assert (bias[0, 1, 0, 1:] < 0).all()  # a rate is positive whatever its parameter
+
+
+def test_interpolation_by_hand() -> None:
+    """f(x) = 3 relu(x) - relu(-x) for one head, c = 1 and L = 7: psi(7) = 3 log 2, and psi(15) = 4 log 2."""
+    fire = Fire(EncodingShape(d_model=4, n_heads=1, d_head=4, n_ctx=8)).double()
+    with torch.no_grad():
+        fire.log_c.fill_(math.log(1 / 0.1))
+        fire.log_L.fill_(math.log(7 / 512))
+        fire.W_in[0], fire.W_in[1] = 1.0, -1.0
+        fire.W_out[0, 0], fire.W_out[1, 0] = 3.0, -1.0
+    queries, keys = torch.tensor([[3, 15, -15]]), torch.tensor([[0, 12, -12]])
+    shares = [[2 / 3, -math.log2(10) / 3, 4 / 3], [1, 1 / 2, math.log2(28) / 4], [-1, -math.log2(28) / 4, -1 / 2]]
+    expected = torch.tensor([[x * (3 if x > 0 else 1) for x in row] for row in shares], dtype=torch.float64)
+    torch.testing.assert_close(fire.bias(normal(1, 1, 3, 4), queries, keys)[0, 0], expected)
+
+
+def test_fire_sees_differences_below_its_threshold_and_shares_of_the_query_beyond() -> None:
+    fire, contents, ids = drawn("fire"), normal(1, 8, SHAPE.d_model), torch.arange(8)[None]
+    torch.testing.assert_close(scores(fire, contents, ids + 500), scores(fire, contents, ids))
+    assert (scores(fire, contents, ids + 5_000) - scores(fire, contents, ids)).abs().max() > 1e-3
+    for length in (2, 600, 10**6):
+        shares = fire.share(torch.tensor([[length - 1]]), torch.arange(0, length, max(1, length // 9))[None])
+        assert ((shares >= 0) & (shares <= 1)).all() and (shares[0, 0].diff() < 0).all()
+        assert (shares[0, 0, 0] == 1) == (length > 512)
+
+
+def test_what_fire_draws_is_within_the_bounds_of_linear_layers() -> None:
+    for name, parameter in drawn("fire").named_parameters():
+        reach = {"W_in": 1.0, "b_in": 1.0, "W_out": 32**-0.5, "log_c": 0.0, "log_L": 0.0}[name]
+        assert 0.8 * reach <= parameter.abs().max() <= reach
+
+
+@pytest.mark.parametrize("name", ["kerple", "fire"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_functions_of_far_ids_are_exact_to_the_last_place_of_half_precision(name: str, dtype: torch.dtype) -> None:
+    half = drawn(name).to(dtype)
+    exact = build(name, SHAPE).double()
+    exact.load_state_dict(half.state_dict())
+    query, ids = normal(1, 3, 4, 4, dtype=dtype), torch.tensor([[10**6, 3, -700, 10**6]])
+    found, expected = half.bias(query, ids, ids), exact.bias(query.double(), ids, ids)
+    assert found is not None and expected is not None and found.dtype == dtype
+    torch.testing.assert_close(found.double(), expected, rtol=torch.finfo(dtype).eps, atol=1e-6)
 
 
 def test_unknown_names_suggest_the_nearest() -> None:

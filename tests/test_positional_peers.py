@@ -68,7 +68,8 @@ def test_alibi_equals_bloom_up_to_what_softmax_ignores(n_heads: int) -> None:
 
 
 def test_buckets_equal_both_packages_at_every_distance() -> None:
-    distances = torch.arange(-300, 3000)
+    """Negative differences aside, which theirs put into bucket 0 and causal texts never meet."""
+    distances = torch.arange(3000)
     ours = torch.tensor([bucket_of(distance) for distance in distances.tolist()])
     x = peer("x_transformers.x_transformers")
     assert torch.equal(ours, x.RelativePositionBias._relative_position_bucket(-distances, causal=True))
@@ -79,8 +80,9 @@ def test_buckets_equal_both_packages_at_every_distance() -> None:
 def test_t5_bias_equals_x_transformers() -> None:
     x = peer("x_transformers.x_transformers")
     ours, theirs = build("relative-t5", SHAPE), x.RelativePositionBias(scale=1.0, causal=True, heads=3)
-    ours.load_state_dict({"W_bias": theirs.relative_attention_bias.weight})
-    torch.testing.assert_close(ours.bias(normal(1, 3, 40, 8), IDS, IDS)[0], theirs(40, 40))
+    with torch.no_grad():
+        ours.W_bias[:32] = theirs.relative_attention_bias.weight  # theirs have no rows for negative differences
+    torch.testing.assert_close(ours.bias(normal(1, 3, 40, 8), IDS, IDS)[0].tril(), theirs(40, 40).tril())
 
 
 def test_t5_bias_equals_transformers() -> None:
@@ -88,8 +90,9 @@ def test_t5_bias_equals_transformers() -> None:
     config = transformers.T5Config(d_model=24, d_kv=8, num_heads=3, is_decoder=True)
     theirs = t5.T5Attention(config, has_relative_attention_bias=True, layer_idx=0)
     ours = build("relative-t5", SHAPE)
-    ours.load_state_dict({"W_bias": theirs.relative_attention_bias.weight})
-    torch.testing.assert_close(ours.bias(normal(1, 3, 40, 8), IDS, IDS), theirs.compute_bias(40, 40))
+    with torch.no_grad():
+        ours.W_bias[:32] = theirs.relative_attention_bias.weight  # theirs have no rows for negative differences
+    torch.testing.assert_close(ours.bias(normal(1, 3, 40, 8), IDS, IDS).tril(), theirs.compute_bias(40, 40).tril())
 
 
 @pytest.mark.parametrize("d_model", [2, 24, 64])

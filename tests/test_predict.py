@@ -50,7 +50,9 @@ def test_a_permitted_cell_says_whether_training_showed_every_window(law: str, sh
         assert reason.holds == (longest >= shortest), reason.why
 
 
-@pytest.mark.parametrize("encoding", ["none", "relative-t5", "relative-shaw", "rope", "alibi"])
+@pytest.mark.parametrize(
+    "encoding", ["none", "relative-t5", "relative-clipped", "relative-shaw", "rope", "alibi", "kerple"]
+)
 def test_shift_invariant_scores_permit_addition_and_are_silent_where_the_shift_law_fails(encoding: str) -> None:
     for task, verdict in [
         (tasks.addition(), "permitted"),
@@ -62,8 +64,8 @@ def test_shift_invariant_scores_permit_addition_and_are_silent_where_the_shift_l
 
 
 def test_offsets_that_an_encoding_merges_are_not_permitted() -> None:
-    """T5 merges 16 with 17 and 18, Shaw everything from 64 on; the padded format of width W needs offset 2W + 2."""
-    for encoding, last in (("relative-t5", 6), ("relative-shaw", 30)):
+    """T5 merges 16 with 17 and 18, clipping everything from 16 or 64 on; the padded width W needs offset 2W + 2."""
+    for encoding, last in (("relative-t5", 6), ("relative-clipped", 6), ("relative-shaw", 30)):
         twin = ENCODINGS[encoding]
         assert verdicts(predict(ask(tasks.addition(), encoding, f"padded:{last}"), [5])) == ["permitted"]
         beyond = predict(ask(tasks.addition(), encoding, f"padded:{last + 1}"), [5]).cells[0]
@@ -91,6 +93,13 @@ def test_the_theory_is_silent_about_operations_it_does_not_know() -> None:
             cells = predict(ask(Task(operation=own, modulus=modulus), encoding), [4, 5]).cells
             assert [cell.verdict for cell in cells] == ["in-range", "silent"]
             assert cells[1].reasons[0].law == "D2"
+
+
+def test_a_function_of_both_ids_that_all_positions_share_decides_nothing() -> None:
+    """FIRE is not shift-invariant, yet no position has parameters of its own: nothing is excluded above training."""
+    for task in (tasks.addition(), tasks.multiplication(), tasks.modular_addition(101)):
+        for cell in predict(ask(task, "fire"), [5, 9]).cells:
+            assert cell.verdict == "silent" and [r.law for r in cell.reasons if not r.holds] == ["E1", "E3"]
 
 
 def test_lengths_in_range_gaps_and_below() -> None:

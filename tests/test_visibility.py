@@ -1,5 +1,6 @@
 """What an encoding can see: conditions read off twins, layouts and windows, held against written texts and numbers."""
 
+from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from carryproof.theory import Question, Task, TrainingRange, formats, predict, tasks
 from carryproof.theory.catalogue import questions
-from carryproof.theory.encodings import ENCODINGS
+from carryproof.theory.encodings import ENCODINGS, SymbolicEncoding
 from carryproof.theory.visibility import digit_places, far_scores, needed_offsets, visibility
 
 LAWS = st.sampled_from(["exact", "longest", "unequal"])
@@ -30,11 +31,47 @@ def test_far_scores_as_numbers(name: str) -> None:
     score = twin.evaluator({**dict.fromkeys(twin.scalars, 0.1), **tables})
     far = [score((1.0, -0.5), (0.3, 2.0), 3 + d, 3) for d in range(200, 3000)]
     found = far_scores(twin)
-    if found == "fades":
-        assert max(far) < -15 and all(later < earlier for earlier, later in pairwise(far))
+    if found in ("fades", "slow"):
+        assert all(later < earlier for earlier, later in pairwise(far))
+        assert (max(far) < -15) == (found == "fades")
     else:
         assert max(map(abs, far)) < 10
         assert (found == "constant") == (max(far) - min(far) < 1e-12)
+
+
+def test_far_scores_fade_only_if_all_far_keys_together_stay_light() -> None:
+    """The weight of 3,000 to 30,000 keys against that of as many tenths of them, for rates small and large."""
+    grown = {}
+    for name, rates in (("alibi", {"m": 0.01}), ("kerple", {"r1": 0.5, "r2": 1.0}), ("kerple", {"r1": 3.0, "r2": 1.0})):
+        score = ENCODINGS[name].evaluator(rates)
+        near, far = (sum(np.exp(score((0, 0), (0, 0), d, 0)) for d in range(n, 10 * n)) for n in (300, 3000))
+        grown[name, *rates.values()] = far / near
+    assert grown["alibi", 0.01] < 1e-6 and grown["kerple", 0.5, 1.0] > 3 and grown["kerple", 3.0, 1.0] < 0.02
+    assert far_scores(ENCODINGS["alibi"]) == "fades" and far_scores(ENCODINGS["kerple"]) == "slow"
+
+
+def _power(rate: int) -> SymbolicEncoding:
+    import sympy
+
+    weight = SymbolicEncoding(name="power", title="power", told="", source="here", sees="differences")
+    return replace(weight, bias=lambda query, i, j: -rate * sympy.log(1 + sympy.Abs(i - j)))
+
+
+def test_powers_of_the_distance_are_summable_from_beyond_one() -> None:
+    assert [far_scores(_power(rate)) for rate in (1, 2, 3)] == ["slow", "fades", "fades"]
+
+
+def test_only_rows_of_their_own_make_rules_of_their_own() -> None:
+    holds = {}
+    for name in ("absolute", "sinusoidal", "fire"):
+        ((holds[name], text),) = why(ask(tasks.addition(), name), "E3")
+        assert ("rows of a learned table" in text) == (name == "absolute")
+    assert holds == {"absolute": True, "sinusoidal": False, "fire": False}  # FIRE's function is shared by all positions
+
+
+def test_slow_penalties_say_that_they_may_dilute() -> None:
+    ((holds, text),) = why(ask(tasks.addition(), "kerple", "free"), "L12", 3)
+    assert not holds and "so slowly that, for some parameters, far keys together have unbounded weight" in text
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from carryproof.theory import encodings
+from carryproof.theory.errors import unknown
 from carryproof.theory.formats import Format
 from carryproof.theory.ranges import OperandLaw, TrainingRange, write_lengths
 from carryproof.theory.tasks import Task
@@ -114,7 +115,8 @@ class Question:
     train: TrainingRange
 
     def __post_init__(self) -> None:
-        encodings.get(self.encoding)
+        if self.encoding not in encodings.ENCODINGS:  # window encodings read the ids of scripts, not those of formats
+            raise unknown("encoding", self.encoding, encodings.ENCODINGS)
         self.format.require_room(self.train.longest)
         self.format.positions.require_room(self.format.layout(self.task, self.format.width or self.train.longest))
 

@@ -44,7 +44,8 @@ def translation_invariance(question: Question, cell: Cell) -> Answer:
     Absolute ids: addition and multiplication fail above n, the longest trained length. Relative ones: addition
     generalizes, multiplication does not. Modulo p: generalizes if p divides 10^n, else fails, whatever the encoding.
     Downward: generalizes if training covers the support of the truth, here taken as: all its (digit, place) pairs.
-    Silent on what the paper does not treat: subtraction, other bases, more numbers, no encoding, free widths.
+    Silent on what the paper does not treat: subtraction, other bases, more numbers, no encoding, free widths, and
+    scores that are not shift-invariant although no position has a vector.
     """
     task, trained = question.task, question.train.longest
     if task.base != 10 or task.operands != 2 or task.operation not in (ADDITION, MULTIPLICATION):
@@ -59,8 +60,9 @@ def translation_invariance(question: Question, cell: Cell) -> Answer:
         divides = dropped_share(task.modulus, 10, trained) == 1
         why = f"{task.modulus} {'divides' if divides else 'does not divide'} 10^{trained}, whatever the encoding"
         return "generalizes" if divides else "fails", None, why
-    sees = encodings.get(question.encoding).shift_invariance().sees
-    if sees == "nothing":
+    twin = encodings.get(question.encoding)
+    sees = twin.shift_invariance().sees
+    if sees == "nothing" or (sees == "absolute ids" and twin.embeds() == "nothing"):
         return "silent", None, "it compares absolute with relative encodings"
     if sees == "absolute ids":
         return "fails", None, f"absolute ids learn the rules of places up to {trained} only"
@@ -116,7 +118,7 @@ def _beyond(question: Question, cell: Cell) -> Answer | None:
     if not is_longer(question, cell):
         return "silent", None, SHORTER
     if not encodings.get(question.encoding).shift_invariance().holds:
-        return "silent", None, "rules of fixed absolute positions are outside its setting"
+        return "silent", None, "scores that change when all ids shift are outside its setting"
     return None
 
 
@@ -203,8 +205,7 @@ def half_split_bound(question: Question, cell: Cell) -> Answer:
     if not is_longer(question, cell):
         return "silent", None, SHORTER
     twin = encodings.get(question.encoding)
-    sees = twin.shift_invariance().sees
-    if not (sees == "nothing" or (sees == "absolute ids" and twin.tables)):
+    if not (twin.shift_invariance().sees == "nothing" or twin.embeds() == "learned rows"):
         return "silent", None, "it treats learned absolute ids and no encoding"
     return _halves(question.task)
 

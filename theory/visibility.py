@@ -36,7 +36,7 @@ from carryproof.theory.tasks import OPERATIONS, Task
 from carryproof.theory.texts import token_pairs
 from carryproof.theory.windows import DependencyWindow, dependency_window
 
-Reach = Literal["fades", "constant", "bounded"]
+Reach = Literal["fades", "slow", "constant", "bounded"]
 
 
 def visibility(question: Question, test_digits: int, law: OperandLaw = "exact") -> tuple[Reason, ...]:
@@ -76,14 +76,16 @@ def shared(question: Question) -> Reason:
 
 def own_rules(question: Question) -> Reason:
     """E3: positions have parameters of their own, so that the rule of each is learned apart from the others."""
-    holds = bool(encodings.get(question.encoding).tables)
+    added = encodings.get(question.encoding).embeds()
     return Reason(
         law="E3",
         condition="every position has parameters of its own, so that its rule is learned apart from the others",
-        holds=holds,
-        why="positions are rows of a learned table"
-        if holds
-        else "positions are fixed functions of their index, whose products also hold differences",
+        holds=added == "learned rows",
+        why={
+            "learned rows": "positions are rows of a learned table",
+            "fixed vectors": "positions are fixed functions of their index, whose products also hold differences",
+            "nothing": "positions have no vectors: ids enter the scores, by functions that all positions share",
+        }[added],
     )
 
 
@@ -201,6 +203,8 @@ def competition(question: Question, length: int) -> Reason:
         why = f"texts have up to {tested} tokens, and in training up to {trained}"
     elif reach == "fades":
         why = f"{more}, but scores fall without bound with the distance, so that all far keys together stay light"
+    elif reach == "slow":
+        why = f"{more}, and scores fall so slowly that, for some parameters, far keys together have unbounded weight"
     else:
         why = f"{more}, and scores stay bounded at any distance, so that far keys take weight from the needed ones"
     holds = tested <= trained or reach == "fades"
@@ -209,20 +213,27 @@ def competition(question: Question, length: int) -> Reason:
 
 @cache
 def far_scores(twin: SymbolicEncoding) -> Reach:
-    """What the scores of a twin do with growing distance: fade to minus infinity, end constant, or stay bounded.
+    """What the scores of a twin do with growing distance: fade, fall too slowly for that, end constant, stay bounded.
 
-    >>> [far_scores(encodings.get(name)) for name in ("alibi", "relative-t5", "rope")]
-    ['fades', 'constant', 'bounded']
+    To fade is to leave the far keys a bounded weight together, whatever the parameters: the sum of exp(score(d, 0))
+    over d converges. By the logarithmic test it does where score / log d has a limit below -1, and not where above.
+
+    >>> [far_scores(encodings.get(name)) for name in ("alibi", "kerple", "relative-t5", "rope")]
+    ['fades', 'slow', 'constant', 'bounded']
     """
     import sympy
 
     d = sympy.Symbol("d", integer=True, positive=True)
-    if twin.score(10**6, 0) == twin.score(2 * 10**6, 0):
-        return "constant"
+    far = twin.score(10**6, 0)
+    if far == twin.score(2 * 10**6, 0):
+        return "fades" if far == -sympy.oo else "constant"  # barred keys have no weight at all
     score = twin.score(d, 0)
     if score.has(sympy.sin, sympy.cos) or score.atoms(sympy.core.function.AppliedUndef):
         return "bounded"  # waves, and tables with finitely many entries
-    return "fades" if sympy.limit(score, d, sympy.oo) == -sympy.oo else "bounded"
+    if sympy.limit(score, d, sympy.oo) != -sympy.oo:
+        return "bounded"
+    pace = sympy.limit(score / sympy.log(d), d, sympy.oo)
+    return "fades" if (pace < -1) == True else "slow"  # noqa: E712 - a relation of parameters may be undecided
 
 
 def windows_seen(question: Question, length: int, law: OperandLaw) -> tuple[Reason, ...]:
