@@ -7,6 +7,7 @@ are shaded.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ from carryproof.benchmarks.dilution import Dilution
 from carryproof.benchmarks.drawing import INK, PAGE_INCHES, SHADE, Drawn, percent_axis, save, seed_styles, style
 
 TICKS = (10, 20, 50, 100)
-LINES = {"measured": "-", "scored": "--", "counted": ":"}
+LINES: dict[str, Any] = {"measured": "-", "scored": "--", "counted": ":"}
 TITLES = {
     "absolute, ids=coupled:104": "position coupling",
     "absolute, ids=abacus:104": "Abacus",
@@ -59,7 +60,7 @@ def draw_dilution(records: Sequence[Dilution], folder: Path) -> Drawn:
             "scored": "forecast, weight of far keys",
             "counted": "forecast, number of far keys",
         }
-        handles = [Line2D([], [], color=INK, linestyle=LINES[name], lw=0.9, label=text) for name, text in kinds.items()]
+        handles = [Line2D([], [], color=INK, ls=LINES[name], lw=0.9, label=text) for name, text in kinds.items()]
         handles += [
             Line2D([], [], color=look.colour, linestyle="none", marker=look.marker, label=f"seed {seed}")
             for seed, look in styles.items()

@@ -22,7 +22,7 @@ from carryproof.positional.base import Encoding, EncodingShape, offsets
 N_BUCKETS = 32
 MAX_DISTANCE = 128
 CLIP_DISTANCE = 64
-NEAR = 16
+NEAR = 8
 INITIAL_STD = 0.1
 
 
@@ -80,11 +80,11 @@ class T5Buckets(Encoding):
 
 @final
 class ClippedBias(Encoding):
-    """bias = W_bias[clip(i - j, -16, 16) + 16, head], with W_bias of shape [33, n_heads], drawn from N(0, 0.1^2);
+    """bias = W_bias[clip(i - j, -8, 8) + 8, head], with W_bias of shape [17, n_heads], drawn from N(0, 0.1^2);
     shared by all layers.
 
-    Told about the task: differences of ids up to 16, their sign included. Past the trained length: rows of differences
-    that training never showed keep their initial values (weight decay aside); from 16 on all look the same.
+    Told about the task: differences of ids up to 8, their sign included. Past the trained length: rows of differences
+    that training never showed keep their initial values (weight decay aside); from 8 on all look the same.
     """
 
     def __init__(self, shape: EncodingShape) -> None:

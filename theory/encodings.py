@@ -25,7 +25,7 @@ from carryproof.theory.symbolic import Embedding, Sees, ShiftInvariance, Symboli
 __all__ = ["ENCODINGS", "Embedding", "Sees", "ShiftInvariance", "SymbolicEncoding", "get", "scalar", "table"]
 
 T5_EXACT, T5_BUCKETS, T5_DISTANCE = 16, 32, 128
-SHAW_CLIP, NEAR = 64, 16
+SHAW_CLIP, NEAR = 64, 8
 WINDOW = "window:"
 
 
@@ -136,7 +136,7 @@ ENCODINGS: dict[str, SymbolicEncoding] = {
         SymbolicEncoding(
             name="relative-clipped",
             title="relative bias (clipped)",
-            told="how many tokens apart two tokens are, their order included, clipped at 16",
+            told="how many tokens apart two tokens are, their order included, clipped at 8",
             source="Shaw et al., arXiv 1803.02155, whose clipping it takes for a scalar",
             sees="differences",
             bias=_clipped_bias,
