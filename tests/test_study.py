@@ -283,6 +283,12 @@ def test_predict_measure_compare_from_python(tmp_path: Path) -> None:
         against(predict(question, [2], ["longest"]), measurement)
 
 
+def test_the_full_study_does_not_grow_with_the_registry() -> None:
+    asked = [(each.question.task.label, each.question.encoding) for each in build("full").experiments]
+    known = {"absolute", "sinusoidal", "none", "relative-t5", "relative-shaw", "rope", "alibi"}
+    assert len(asked) == 17 * 7 == len(set(asked)) and {encoding for _, encoding in asked} == known
+
+
 @pytest.mark.parametrize("name", SUITES)
 def test_every_suite_is_consistent(name: str) -> None:
     suite = build(name)
