@@ -39,9 +39,9 @@ PROBLEMS = 500
 
 
 class Diluted(Encoding):
-    """An encoding with something added to the score of every pair ``[#batch, 1, query, key]``."""
+    """An encoding with something added to the score of every pair ``[#batch, #head, query, key]``."""
 
-    def __init__(self, inner: Encoding, more: Float[Tensor, "#batch 1 query key"]) -> None:
+    def __init__(self, inner: Encoding, more: Float[Tensor, "#batch #head query key"]) -> None:
         super().__init__()
         self.inner, self.more = inner, more
 

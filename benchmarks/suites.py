@@ -130,23 +130,24 @@ def soft() -> Suite:
     """Addition with coupled ids but soft attention over all keys, trained on 1 to 10 digits and tested to 100."""
     trained = TrainingRange(lengths=tuple(range(1, 11)))
     evaluation = Evaluation(test_digits=SOFT_TESTS, problems=1_000)
-    asked = [
-        ("absolute", "coupled:104"),  # position coupling
-        ("absolute", "abacus:104"),
-        ("fire", "coupled"),
-        ("rope", "coupled"),
-        ("relative-clipped", "coupled"),
+    deeper = replace(SOFT_RECIPE, n_layers=2, steps=3_000, learning_rate=1e-3, muon_rate=0.005)
+    cases = [
+        ("absolute", "coupled:104", SOFT_RECIPE),  # position coupling
+        ("absolute", "abacus:104", deeper),  # one layer cannot find where the ids of a number start
+        ("fire", "coupled", replace(SOFT_RECIPE, learning_rate=2e-2)),
+        ("rope", "coupled", SOFT_RECIPE),
+        ("relative-clipped", "coupled", SOFT_RECIPE),
     ]
     experiments = [
         Experiment(
             question=Question(
                 task=tasks.addition(), format=formats.parse(f"free,ids={ids}"), encoding=encoding, train=trained
             ),
-            recipe=SOFT_RECIPE,
+            recipe=recipe,
             evaluation=evaluation,
             seeds=DEMO_SEEDS,
         )
-        for encoding, ids in asked
+        for encoding, ids, recipe in cases
     ]
     return Suite(name="soft", title="Coupled ids under soft attention", experiments=tuple(experiments))
 
