@@ -12,7 +12,7 @@ certified run that answers one measured problem wrong refutes the claim, whateve
 ('outside the claim', 'windows wrong: 2 of 46')
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -53,10 +53,22 @@ class JudgedRun:
         return None if self.record is None else int(self.record["config"]["script"]["seed"])
 
     @property
+    def certificate(self) -> Mapping[str, Any]:
+        """The certificate as plain data; empty where there is none."""
+        return (None if self.record is None else self.record["certificate"]) or {}
+
+    @property
     def shares(self) -> dict[int, float]:
         """The measured accuracy by length."""
-        records = () if self.record is None else self.record["records"]
-        return {each["test_digits"]: each["correct"] / each["problems"] for each in records}
+        return {each["test_digits"]: each["correct"] / each["problems"] for each in self._records}
+
+    @property
+    def _records(self) -> Sequence[Mapping[str, int]]:
+        return () if self.record is None else self.record["records"]
+
+    def at(self, length: int) -> Mapping[str, int] | None:
+        """What was measured at a length: problems, and how many were answered right."""
+        return next((each for each in self._records if each["test_digits"] == length), None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +85,18 @@ class JudgedScript:
         return name[:1].upper() + name[1:]
 
     @property
+    def train_words(self) -> str:
+        """The trained lengths in words."""
+        return str(self.prediction["train_digits"]).replace("-", "–")
+
+    @property
+    def outcome(self) -> Literal["confirmed", "refuted", "not testable"]:
+        """What became of the claim: refuted by any run; confirmed by those that meet its premise, if there are any."""
+        if self.count("refuted"):
+            return "refuted"
+        return "confirmed" if self.count("certified") else "not testable"
+
+    @property
     def lengths(self) -> list[int]:
         """The measured lengths."""
         return sorted({length for run in self.runs for length in run.shares})
@@ -84,10 +108,10 @@ class JudgedScript:
     @property
     def summary(self) -> str:
         """What became of the runs, in words."""
-        if self.count("certified") == len(self.runs):
-            return f"all {len(self.runs)} runs certified" if len(self.runs) > 1 else "its run certified"
-        counts = {outcome: self.count(outcome) for outcome in get_args(ScriptOutcome)}
-        return f"of {len(self.runs)} runs " + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        counts = {outcome: self.count(outcome) for outcome in get_args(ScriptOutcome) if self.count(outcome)}
+        if len(counts) == 1:
+            return f"{'its run' if len(self.runs) == 1 else f'all {len(self.runs)} runs'} {next(iter(counts))}"
+        return f"of {len(self.runs)} runs " + ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
 
 
 def score_scripts(out: Path, registry: Mapping[str, Any], sha256: str) -> tuple[JudgedScript, ...]:
