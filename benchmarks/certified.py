@@ -85,6 +85,12 @@ class JudgedScript:
         return name[:1].upper() + name[1:]
 
     @property
+    def task(self) -> Mapping[str, Any]:
+        """The subject as a task is written, so that the two can be compared; not every subject is a task."""
+        subject = {key: each for key, each in self.prediction["subject"].items() if each is not None}
+        return {"operands": 2, "base": 10, "modulus": None} | subject
+
+    @property
     def train_words(self) -> str:
         """The trained lengths in words."""
         return str(self.prediction["train_digits"]).replace("-", "–")

@@ -41,7 +41,7 @@ _LOOKS = (
 )
 _OUTSIDE: dict[str, Any] = {"color": GREY, "lw": 0.8, "linestyle": ":", "marker": "x"}
 _RINGS = (("o", 3.2, FORCED), ("D", 6.4, "white"), ("s", 9.0, "white"))  # nested, so that equal points show each other
-DECIMAL_ADDITION = {"name": "addition", "operands": 2, "base": 10}
+DECIMAL_ADDITION = {"name": "addition", "operands": 2, "base": 10, "modulus": None}
 
 
 def closing(sections: Sequence[Section], scripts: Sequence[JudgedScript], folder: Path) -> Drawn | None:
@@ -178,8 +178,7 @@ Bar = tuple[str, int, float, str]  # text, trained up to, right up to, colour
 def _bars(scripts: Sequence[JudgedScript]) -> Iterator[Bar]:
     """The published ranges of decimal addition and ours below them; nothing if no run of ours is certified for it."""
     for script in scripts:
-        subject = DECIMAL_ADDITION | {key: each for key, each in script.prediction["subject"].items() if each}
-        if subject == DECIMAL_ADDITION and script.count("certified"):
+        if script.task == DECIMAL_ADDITION and script.count("certified"):
             for each in REACHES:
                 yield f"{each.method}, {each.source}: {each.words}. Told: {each.told}", each.trained, each.reached, INK
             trained = parse_lengths(script.prediction["train_digits"])[-1]

@@ -20,6 +20,7 @@ from carryproof.benchmarks.sections import (
     OUTCOMES,
     VERDICTS,
     Section,
+    digits,
     measured_range,
     number,
     percent,
@@ -239,7 +240,7 @@ def _certified(scripts: Sequence[JudgedScript]) -> Table:
             certificate = run.certificate
             rows.append(
                 [
-                    *((script.title, script.train_words) if index == 0 else ("", "")),
+                    f"{script.title}, trained on {digits(script.train_words)}" if index == 0 else "",
                     "–" if run.seed is None else str(run.seed),
                     f"{certificate['windows']:,}" if certificate else "–",
                     f"{certificate['wrong']:,}" if certificate else "–",
@@ -255,8 +256,8 @@ def _certified(scripts: Sequence[JudgedScript]) -> Table:
         caption="Script runs, forced at every length if every window is right by more than rounding: windows, those "
         "that are wrong, smallest margin and what rounding surely leaves of it (slack), lowest and highest exact "
         "match over the measured lengths, the longest of them.",
-        columns="llrrrrrlrl",
-        head=["Process", "Trained", "Seed", "Windows", "wrong", "Margin", "Slack", "Accuracy", "up to", "Outcome"],
+        columns="p{2.5cm}rrrrrlrp{1.5cm}",
+        head=["Process", "Seed", "Windows", "wrong", "Margin", "Slack", "Accuracy", "up to", "Outcome"],
         rows=rows,
     )
 
@@ -266,7 +267,7 @@ def _reaches() -> Table:
         name="reaches",
         caption="Decimal addition by published methods: trained on up to, and reported right up to, so many digits, "
         "and what each is told of the task.",
-        columns="llrll",
+        columns="p{2.5cm}lrp{2cm}p{3.4cm}",
         head=["Method", "Source", "Trained", "Right up to", "Told"],
         rows=[
             [each.method, each.source, str(each.trained), f"{each.reached:,}{each.remark}", each.told]

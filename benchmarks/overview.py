@@ -123,9 +123,7 @@ def _script_row(script: JudgedScript) -> str:
 
 def _home(script: JudgedScript, sections: Sequence[Section]) -> int | None:
     """The row of the section with the same task, if there is one."""
-    subject = script.prediction["subject"]
-    plain = {"operands": 2, "base": 10, "modulus": None} | {key: each for key, each in subject.items() if each}
-    return next((row for row, section in enumerate(sections) if section.task == plain), None)
+    return next((row for row, section in enumerate(sections) if section.task == script.task), None)
 
 
 def _script_lines(script: JudgedScript) -> tuple[str, str, str]:

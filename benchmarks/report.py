@@ -120,6 +120,7 @@ def _write(result: StudyResult, folder: Path) -> None:
             theories=theories,
             claims=by_question(forecasts),
             scripts=result.scripts,
+            all_certified=all(script.count("certified") == len(script.runs) for script in result.scripts),
             reaches=REACHES,
         )
     )

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from html import escape as escape_html
 from html.parser import HTMLParser
 from pathlib import Path
 from random import Random
@@ -69,7 +70,9 @@ def _script(of: Plain) -> JudgedScript:
     for seed, (verdict, wrong, share) in enumerate([("certified", 0, 1.0), ("refuted", 7, 0.9), ("certified", 0, 0.5)]):
         proof = {"verdict": verdict, "windows": 46, "wrong": wrong, "margin": 1.5 - wrong, "slack": None}
         records = [{"test_digits": 10**k, "problems": 10, "correct": round(10 * share**k)} for k in range(4)]
-        run = {"config": {"script": {"seed": seed}}, "status": "finished", "certificate": proof, "records": records}
+        config = {"script": {"seed": seed, "recipe": {"steps": 800, "batch": 256}}}
+        run = {"config": config, "status": "finished", "certificate": proof, "records": records}
+        run |= {"parameters": 9_461, "train_seconds": 3.0}
         outcome, reason = judge(run)
         run_id = content_hash([prediction, seed])[:16]
         runs.append(JudgedRun(run_id=run_id, record=run, outcome=outcome, reason=reason))
@@ -265,17 +268,21 @@ def test_no_run_is_dropped(result: StudyResult, folder: Path) -> None:
 
 
 def test_every_script_run_is_shown_with_what_became_of_it(result: StudyResult, folder: Path) -> None:
-    rows = Page((folder / "index.html").read_text()).rows
+    source = (folder / "index.html").read_text()
+    rows = Page(source).rows
     with (folder / "certified.csv").open(newline="") as file:
         listed = list(csv.DictReader(file))
-    for script in result.scripts:
+    heads = [place for place, row in enumerate(rows) if row[:3] == ["Seed", "Windows", "wrong"]]
+    for script, head in zip(result.scripts, heads, strict=True):
+        table = iter(rows[head + 1 :])
         outcomes = [run.outcome for run in script.runs]
         assert outcomes == ["certified", "outside the claim", "refuted", "not finished"]
         assert script.outcome == "refuted"
         for run in script.runs:
-            (row,) = (row for row in rows if row and row[-1].startswith(run.run_id))
-            assert (row[-3].strip("✓✗ "), row[-2]) == (run.outcome, run.reason)
-            assert row[5:-3] == [percent(share) for share in run.shares.values()] or row[5:-3] == ["–"] * 4
+            assert f"<code>{run.run_id}</code>" in source and f": {escape_html(run.reason)}" in source
+            row = next(table)
+            assert row[-1].split("\n")[0].strip("✓✗ ") == run.outcome
+            assert row[5:-1] == ([percent(share) for share in run.shares.values()] or ["–"] * 4)
             own = [row for row in listed if row["run_id"] == run.run_id]
             assert len(own) == max(1, len(run.shares)) and {row["outcome"] for row in own} == {run.outcome}
     table = (folder / "tables" / "certified.tex").read_text()
