@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
+from carryproof.benchmarks.certified import JudgedScript, score_scripts
 from carryproof.benchmarks.registry import read_registry, require_registered
 from carryproof.benchmarks.statistics import Interval, difference, equivalence, holm, interval
 from carryproof.benchmarks.store import is_finished, read_run, read_study, runs_folder
@@ -76,16 +77,17 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyResult:
-    """A scored study: its description, registry, runs and comparisons, and how many runs were planned."""
+    """A scored study: its description, registry, runs and comparisons, and its runs on scripts, if it planned any."""
 
     study: Mapping[str, Any]
     registry: Mapping[str, Any]
     runs: tuple[Mapping[str, Any], ...]
     comparisons: tuple[Comparison, ...]
+    scripts: tuple[JudgedScript, ...] = ()
 
     @property
     def missing(self) -> int:
-        """How many planned runs are not finished."""
+        """How many planned runs, but for those on scripts, are not finished."""
         return len(self.study["runs"]) - len(self.runs)
 
 
@@ -103,7 +105,13 @@ def score_study(out: Path) -> StudyResult:
                 raise ValueError(f"{path}: corrupt results file; prediction_id names no registered prediction")
             runs.append(run)
     comparisons = compare(registry["predictions"], runs, plan["margin"], plan["in_range_threshold"])
-    return StudyResult(study=study, registry=registry, runs=tuple(runs), comparisons=tuple(comparisons))
+    return StudyResult(
+        study=study,
+        registry=registry,
+        runs=tuple(runs),
+        comparisons=tuple(comparisons),
+        scripts=score_scripts(out, registry, sha256),
+    )
 
 
 def compare(

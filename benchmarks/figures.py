@@ -1,4 +1,4 @@
-"""The figures of a report: the two of the overview, a curve per task, other operand laws, carries, and the losses.
+"""The figures of a report: those of the overview, a curve per task, other operand laws, carries, losses, the closing.
 
 Each function draws one figure of a study arranged in sections, writes it in every format and returns its caption. A
 figure with nothing to show is left out, so a small study gives a small report.
@@ -15,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from carryproof.benchmarks.certified import JudgedScript
+from carryproof.benchmarks.closing import closing
 from carryproof.benchmarks.compare import Comparison
 from carryproof.benchmarks.curves import (
     Styles,
@@ -53,9 +55,10 @@ class Figures:
     laws: Mapping[str, Drawn]
     carries: Mapping[str, Drawn]
     training: Drawn | None
+    closing: Drawn | None
 
 
-def draw_figures(sections: Sequence[Section], folder: Path, margin: float) -> Figures:
+def draw_figures(sections: Sequence[Section], scripts: Sequence[JudgedScript], folder: Path, margin: float) -> Figures:
     """Draw every figure of a study into a folder, in every format."""
     seeds = {run["config"]["seed"] for section in sections for panel in section.panels for run in panel.runs}
     styles = seed_styles(seeds)
@@ -64,12 +67,13 @@ def draw_figures(sections: Sequence[Section], folder: Path, margin: float) -> Fi
         plain = [section for section in sections if section.task["modulus"] is None]  # the others are in records.csv
         carries = {section.slug: carry_chains(section, folder, styles) for section in plain}
         return Figures(
-            verdicts=verdict_map(sections, folder),
+            verdicts=verdict_map(sections, scripts, folder),
             contrast=contrast(sections, folder, styles, margin),
             tasks={section.slug: task_curves(section, folder, styles) for section in sections},
             laws={law: other_law(law, sections, folder, styles) for law in laws},
             carries={slug: drawn for slug, drawn in carries.items() if drawn is not None},
             training=training(sections, folder, styles) if seeds else None,
+            closing=closing(sections, scripts, folder),
         )
 
 

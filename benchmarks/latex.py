@@ -12,17 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carryproof.benchmarks.beside import beside_ours
+from carryproof.benchmarks.certified import JudgedScript
 from carryproof.benchmarks.compare import Comparison, StudyResult
-from carryproof.benchmarks.literature import SOURCE
+from carryproof.benchmarks.literature import REACHES, SOURCE
 from carryproof.benchmarks.published import conclusions, law_rows
 from carryproof.benchmarks.sections import (
     OUTCOMES,
     VERDICTS,
     Section,
+    digits,
     measured_range,
+    number,
     percent,
     predicted_words,
     run_status,
+    span,
 )
 from carryproof.benchmarks.theories import TheoryScore
 
@@ -65,10 +69,10 @@ class Table:
         if len(cuts) <= 1:
             yield self
             return
-        for number, first in enumerate(cuts, 1):
+        for part, first in enumerate(cuts, 1):
             yield Table(
-                name=f"{self.name}-{number}",
-                caption=f"{self.caption} Part {number} of {len(cuts)}.",
+                name=f"{self.name}-{part}",
+                caption=f"{self.caption} Part {part} of {len(cuts)}.",
                 columns=self.columns,
                 head=self.head,
                 rows=self.rows[first : first + ROWS_AT_MOST],
@@ -106,6 +110,9 @@ def _tables(result: StudyResult, sections: Sequence[Section], theories: Sequence
         for law in section.laws:
             yield _cells(section, law)
     yield _runs(result, sections)
+    if result.scripts:
+        yield _certified(result.scripts)
+        yield _reaches()
     if beside_ours(sections):
         yield _published(sections)
         yield _exact_law()
@@ -223,6 +230,49 @@ def _runs(result: StudyResult, sections: Sequence[Section]) -> Table:
         columns="llrrrrrrl",
         head=["Task", "Encoding", "Seed", "In range", "Seen", "Steps", "s", "Par.", "Status"],
         rows=rows,
+    )
+
+
+def _certified(scripts: Sequence[JudgedScript]) -> Table:
+    rows = []
+    for script in scripts:
+        for index, run in enumerate(script.runs):
+            certificate = run.certificate
+            rows.append(
+                [
+                    f"{script.title}, trained on {digits(script.train_words)}" if index == 0 else "",
+                    "–" if run.seed is None else str(run.seed),
+                    f"{certificate['windows']:,}" if certificate else "–",
+                    f"{certificate['wrong']:,}" if certificate else "–",
+                    number(certificate.get("margin")),
+                    number(certificate.get("slack")),
+                    span(list(run.shares.values())) if run.shares else "no run",
+                    f"{max(run.shares):,}" if run.shares else "–",
+                    run.outcome,
+                ]
+            )
+    return Table(
+        name="certified",
+        caption="Script runs, forced at every length if every window is right by more than rounding: windows, those "
+        "that are wrong, smallest margin and what rounding surely leaves of it (slack), lowest and highest exact "
+        "match over the measured lengths, the longest of them.",
+        columns="p{2.5cm}rrrrrlrp{1.5cm}",
+        head=["Process", "Seed", "Windows", "wrong", "Margin", "Slack", "Accuracy", "up to", "Outcome"],
+        rows=rows,
+    )
+
+
+def _reaches() -> Table:
+    return Table(
+        name="reaches",
+        caption="Decimal addition by published methods: trained on up to, and reported right up to, so many digits, "
+        "and what each is told of the task.",
+        columns="p{2.5cm}lrp{2cm}p{3.4cm}",
+        head=["Method", "Source", "Trained", "Right up to", "Told"],
+        rows=[
+            [each.method, each.source, str(each.trained), f"{each.reached:,}{each.remark}", each.told]
+            for each in REACHES
+        ],
     )
 
 

@@ -1,12 +1,14 @@
 """The two figures that a study is read for: verdicts at a glance, and moduli side by side.
 
-The verdict map shows theory and outcome of each task and encoding at the longest tested length. The contrast holds a
+The verdict map shows theory and outcome of each task and encoding at the longest tested length; script runs, which have
+an encoding derived for them, stand in a column of their own. The contrast holds a
 modulus that divides a power of the base against one that does not, with the exact predicted fractions written beside
 the measured seeds (claim 4 of arXiv 2407.17963, law L4).
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from carryproof.benchmarks.compare import Comparison
+from carryproof.benchmarks.certified import JudgedScript
+from carryproof.benchmarks.compare import Comparison, Outcome
 from carryproof.benchmarks.curves import (
     OUTCOME_INK,
     OUTCOME_MARKS,
@@ -29,8 +32,18 @@ from carryproof.benchmarks.curves import (
     offsets,
 )
 from carryproof.benchmarks.drawing import INK, PAGE_INCHES, PANELS_PER_ROW, Drawn, add_legend, panel_width, save
-from carryproof.benchmarks.sections import VERDICTS, Section, cut, measured_range, percent, short_fraction
+from carryproof.benchmarks.sections import (
+    VERDICTS,
+    Section,
+    cut,
+    digits,
+    measured_range,
+    percent,
+    short_fraction,
+    span,
+)
 
+DERIVED = "derived window"
 _BAND = "#f0e6d2"
 _VERDICT_TINTS = {
     "in-range": "#ececec",
@@ -41,27 +54,32 @@ _VERDICT_TINTS = {
 }
 
 
-def verdict_map(sections: Sequence[Section], folder: Path) -> Drawn | None:
+def verdict_map(sections: Sequence[Section], scripts: Sequence[JudgedScript], folder: Path) -> Drawn | None:
     """Task by encoding at the longest tested length: verdict, outcome, and the span of the seeds."""
     encodings = list(dict.fromkeys((panel.encoding, panel.words) for section in sections for panel in section.panels))
     if not encodings:
         return None
-    codes = np.full((len(sections), len(encodings)), np.nan)
-    width = max(panel_width(len(encodings)), 1.5 + 1.1 * len(encodings))
-    figure = Figure(figsize=(width, 0.9 + 0.62 * len(sections)), layout="constrained")
+    rows = [_section_row(section) for section in sections]
+    homes = [_home(script, sections) for script in scripts]
+    places = [len(rows) + homes[:index].count(None) if home is None else home for index, home in enumerate(homes)]
+    rows += [_script_row(script) for script, home in zip(scripts, homes, strict=True) if home is None]
+    columns = [cut(words, 20) for _, words in encodings] + [DERIVED] * bool(scripts)
+    codes = np.full((len(rows), len(columns)), np.nan)
+    width = max(panel_width(len(columns)), 1.5 + 1.1 * len(columns))
+    figure = Figure(figsize=(width, 0.9 + 0.62 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    rows = []
     for row, section in enumerate(sections):
-        lengths = [cell.cell["test_digits"] for panel in section.panels for cell in panel.under(section.laws[0])]
-        rows.append(f"{cut(section.title, 32)}\ntrained {section.train_words}, tested {max(lengths)}")
         for panel in section.panels:
             column = [name for name, _ in encodings].index(panel.encoding)
             cell = panel.under(section.laws[0])[-1]
             codes[row, column] = VERDICTS.index(cell.cell["verdict"])
-            _label_cell(axes, column + 0.5, row + 0.5, cell)
-    frame = pd.DataFrame(codes, index=rows, columns=[cut(words, 20) for _, words in encodings])
+            lines = (cell.cell["verdict"], cell.outcome, measured_range(cell))
+            _label_cell(axes, column, row, lines, cell.outcome)
+    for row, script in zip(places, scripts, strict=True):
+        codes[row, -1] = VERDICTS.index(script.prediction["verdict"])
+        _label_cell(axes, len(encodings), row, _script_lines(script), script.outcome)
     sns.heatmap(
-        frame,
+        pd.DataFrame(codes, index=rows, columns=columns),
         ax=axes,
         cmap=ListedColormap([_VERDICT_TINTS[verdict] for verdict in VERDICTS]),
         vmin=-0.5,
@@ -74,27 +92,57 @@ def verdict_map(sections: Sequence[Section], folder: Path) -> Drawn | None:
     axes.tick_params(axis="x", top=False, labeltop=True, bottom=False, labelbottom=False, rotation=0)
     axes.tick_params(axis="y", rotation=0)
     axes.set_facecolor("white")
+    caption = (
+        "Verdict of the theory (first line, and colour), outcome of the comparison (✓ confirmed, ✗ refuted, · not "
+        "testable) and lowest to highest accuracy over the seeds, at the longest tested length."
+    )
+    if scripts:
+        caption += " Script runs have trained lengths of their own, in brackets; only certified ones are in the claim."
     return save(
         figure,
         folder,
         Drawn(
             name="verdicts",
             title="Verdicts and outcomes at the longest tested length",
-            caption="Verdict of the theory (first line, and colour), outcome of the comparison (✓ confirmed, ✗ "
-            "refuted, · not testable) and lowest to highest accuracy over the seeds, at the longest tested length.",
+            caption=caption,
             alternative="Table of verdicts, tasks by encodings; the same entries are in the table of all outcomes.",
             width_inches=width,
         ),
     )
 
 
-def _label_cell(axes: Axes, x: float, y: float, cell: Comparison) -> None:
-    ink = OUTCOME_INK[cell.outcome]
-    axes.text(x, y - 0.25, cell.cell["verdict"], ha="center", va="center", color=INK, fontsize=7)
-    mark = f"{OUTCOME_MARKS[cell.outcome]} {cell.outcome}"
-    weight = "bold" if cell.outcome == "refuted" else "normal"
-    axes.text(x, y + 0.01, mark, ha="center", va="center", color=ink, fontsize=6.5, weight=weight)
-    axes.text(x, y + 0.27, measured_range(cell), ha="center", va="center", color=INK, fontsize=6.5)
+def _section_row(section: Section) -> str:
+    lengths = [cell.cell["test_digits"] for panel in section.panels for cell in panel.under(section.laws[0])]
+    return f"{cut(section.title, 32)}\ntrained {section.train_words}, tested {max(lengths)}"
+
+
+def _script_row(script: JudgedScript) -> str:
+    title = fill(cut(script.title, 64), 32)
+    return f"{title}\ntrained {digits(script.train_words)}, tested {max(script.lengths, default=0):,}"
+
+
+def _home(script: JudgedScript, sections: Sequence[Section]) -> int | None:
+    """The row of the section with the same task, if there is one."""
+    return next((row for row, section in enumerate(sections) if section.task == script.task), None)
+
+
+def _script_lines(script: JudgedScript) -> tuple[str, str, str]:
+    share = "no run"
+    if script.lengths:
+        longest = script.lengths[-1]
+        found = [run.shares[longest] for run in script.runs if longest in run.shares]
+        share = f"{span(found)} at {longest:,}"
+    certified = f"{script.count('certified')} of {len(script.runs)} certified"
+    return f"{script.prediction['verdict']} (trained {script.train_words})", certified, share
+
+
+def _label_cell(axes: Axes, column: int, row: int, lines: tuple[str, str, str], outcome: Outcome) -> None:
+    x, y, (verdict, became, measured) = column + 0.5, row + 0.5, lines
+    axes.text(x, y - 0.25, verdict, ha="center", va="center", color=INK, fontsize=7)
+    weight = "bold" if outcome == "refuted" else "normal"
+    mark = f"{OUTCOME_MARKS[outcome]} {became}"
+    axes.text(x, y + 0.01, mark, ha="center", va="center", color=OUTCOME_INK[outcome], fontsize=6.5, weight=weight)
+    axes.text(x, y + 0.27, measured, ha="center", va="center", color=INK, fontsize=6.5)
 
 
 def contrast(sections: Sequence[Section], folder: Path, styles: Styles, margin: float) -> Drawn | None:

@@ -1,8 +1,9 @@
 """The registry of a study's predictions: written before the first training, checked before anything is scored.
 
-Its SHA-256 is taken over the canonical JSON of all predictions, of the forecasts of rival theories and of the plan.
-Every run stores it when it starts. A study whose predictions differ from the registered ones, whether the file was
-edited, its hash with it, or the theory changed, is refused. Registries without forecasts are older and stay valid.
+Its SHA-256 is taken over the canonical JSON of all predictions, of the forecasts of rival theories, of what is
+predicted of script runs at every length, and of the plan. Every run stores it when it starts. A study whose predictions
+differ from the registered ones, whether the file was edited, its hash with it, or the theory changed, is refused.
+Registries without forecasts or scripts are older and stay valid.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ from carryproof.theory import Prediction, content_hash
 from carryproof.theory.rivals import Forecast
 
 FILE_NAME = "predictions.json"
+_COVERED = ("predictions", "plan", "forecasts", "scripts")  # what the SHA-256 is taken over, where it is there
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +34,8 @@ class Plan:
 
 
 def registry_hash(content: Mapping[str, Any]) -> str:
-    """The SHA-256 of a registry's predictions, plan and, if it has any, forecasts, as plain data."""
-    return content_hash({key: content[key] for key in ("predictions", "plan", "forecasts") if key in content})
+    """The SHA-256 of a registry's predictions, plan and, if it has any, forecasts and scripts, as plain data."""
+    return content_hash({key: content[key] for key in _COVERED if key in content})
 
 
 def register(
@@ -41,11 +43,13 @@ def register(
     predictions: Iterable[Prediction],
     plan: Plan,
     forecasts: Mapping[str, Sequence[Forecast]] | None = None,
+    scripts: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Write the registry of a new study, or check that an old one says the same; return its SHA-256.
 
-    ``forecasts`` are those of every theory, by the id of the prediction whose cells they are about. An older registry
-    without any is compared without them, and its study is never scored on them.
+    ``forecasts`` are those of every theory, by the id of the prediction whose cells they are about, and ``scripts`` are
+    the predictions of script runs with the runs that are planned, as plain data. An older registry without any of
+    either is compared without them, and its study is never scored on them.
     """
     content: dict[str, Any] = {
         "plan": plan.to_dict(),
@@ -56,12 +60,14 @@ def register(
             {"prediction_id": identity, "forecasts": [each.to_dict() for each in own]}
             for identity, own in forecasts.items()
         ]
+    if scripts:
+        content["scripts"] = [dict(each) for each in scripts]
     path = out / FILE_NAME
     if path.exists():
         old, registered = read_registry(out)
         if registered != registry_hash({key: content[key] for key in content if key in old}):
             raise ValueError(
-                f"{path}: the predictions, the forecasts or the plan (runs, margin) registered here differ from "
+                f"{path}: the predictions, forecasts, scripts or the plan (runs, margin) registered here differ from "
                 "today's; a study is scored only as it was registered: choose another --out"
             )
         return registered
@@ -75,13 +81,14 @@ def read_registry(out: Path) -> tuple[dict[str, Any], str]:
     path = out / FILE_NAME
     registry = read_json(path)
     require_fields(path, registry, {"predictions": list, "plan": dict, "sha256": str, "registered_at": str})
-    if "forecasts" in registry:
-        require_fields(path, registry, {"forecasts": list})
+    for name in ("forecasts", "scripts"):
+        if name in registry:
+            require_fields(path, registry, {name: list})
     sha256 = registry_hash(registry)
     if sha256 != registry["sha256"]:
         raise ValueError(
-            f"{path}: predictions, forecasts or plan were changed after they were registered (SHA-256 differs); "
-            "not scored"
+            f"{path}: predictions, forecasts, scripts or plan were changed after they were registered (SHA-256 "
+            "differs); not scored"
         )
     return registry, sha256
 

@@ -5,6 +5,7 @@
     tables/        each table as LaTeX (booktabs), and main.tex, which shows them all
     cells.csv      one row per cell and seed;  records.csv  one row per run, length, law and stratum
     forecasts.csv  one row per theory and cell, where forecasts were registered
+    certified.csv  one row per script run and length, where the study has script runs
     published.csv  one row per published cell of a modular task beside the exact law
 
 All of it is written into a temporary folder beside the old report and swapped in at the end, so an interrupt leaves
@@ -29,7 +30,7 @@ from carryproof.benchmarks.curves import bounds
 from carryproof.benchmarks.drawing import Drawn
 from carryproof.benchmarks.figures import draw_figures
 from carryproof.benchmarks.latex import write_tables
-from carryproof.benchmarks.literature import SOURCE
+from carryproof.benchmarks.literature import REACHES, SOURCE
 from carryproof.benchmarks.published import conclusions, law_rows
 from carryproof.benchmarks.sections import (
     OUTCOMES,
@@ -38,6 +39,7 @@ from carryproof.benchmarks.sections import (
     Section,
     arrange,
     digits,
+    number,
     percent,
     predicted_words,
     run_status,
@@ -90,7 +92,7 @@ def _write(result: StudyResult, folder: Path) -> None:
     figures.mkdir()
     tables.mkdir()
     sections = arrange(result)
-    drawn = draw_figures(sections, figures, result.study["margin"])
+    drawn = draw_figures(sections, result.scripts, figures, result.study["margin"])
     forecasts = scored_forecasts(result)
     theories = score_theories(forecasts)
     write_tables(result, sections, theories, tables)
@@ -117,6 +119,9 @@ def _write(result: StudyResult, folder: Path) -> None:
             success=SUCCESS,
             theories=theories,
             claims=by_question(forecasts),
+            scripts=result.scripts,
+            all_certified=all(script.count("certified") == len(script.runs) for script in result.scripts),
+            reaches=REACHES,
         )
     )
     (folder / PAGE).write_text(page, encoding="utf-8")
@@ -133,10 +138,11 @@ def _environment(figures: Path) -> Environment:
     environment.filters |= {
         "source": source,
         "percent": percent,
+        "number": number,
         "digits": digits,
         "predicted": predicted_words,
         "rem": lambda drawn: f"{_INCH * drawn.width_inches:.1f}rem",
-        "span": lambda seed: " to ".join(percent(end) for end in _ends(seed.correct, seed.problems)),
+        "span": lambda correct, problems: " to ".join(percent(end) for end in _ends(correct, problems)),
         "chance": lambda cell: f"{100 * cell.successes.low:.3g}% to {100 * cell.successes.high:.3g}%",
         "successes": lambda cell: sum(seed.accuracy >= SUCCESS for seed in cell.seeds),
         "reasons": _reasons,

@@ -22,12 +22,14 @@ from typing import Any
 
 from carryproof.benchmarks import store
 from carryproof.benchmarks.configuration import RunConfig
-from carryproof.benchmarks.registry import Plan, register
+from carryproof.benchmarks.registry import Plan, read_registry, register
+from carryproof.benchmarks.script_runs import ScriptConfig
 from carryproof.benchmarks.suites import Suite
 from carryproof.benchmarks.train import LossPoint
 from carryproof.theory.errors import require_integer
 from carryproof.theory.rivals import forecasts
 
+Run = RunConfig | ScriptConfig
 _PACKAGES = ("carryproof", "torch", "numpy", "scipy", "sympy", "seaborn")
 _queue: Any = None  # in a worker process: where its progress goes
 
@@ -36,9 +38,25 @@ _queue: Any = None  # in a worker process: where its progress goes
 class Event:
     """Something that happened to a run: it moved on (``point``), or it is finished (``record``)."""
 
-    run: RunConfig
+    run: Run
     point: LossPoint | None = None
     record: dict[str, Any] | None = None
+
+    @property
+    def label(self) -> str:
+        """The run, for people."""
+        run = self.run
+        return run.label if isinstance(run, ScriptConfig) else f"{run.question.label}, seed {run.seed}"
+
+    @property
+    def result(self) -> str:
+        """What a finished run came to, for people."""
+        if self.record is None:
+            return "not finished"
+        if isinstance(self.run, ScriptConfig):
+            return str(self.record["verdict"])
+        in_range = self.record["in_range"]
+        return "in range not measured" if in_range is None else f"{in_range:.1%} in range"
 
 
 def run_suite(
@@ -46,16 +64,18 @@ def run_suite(
     out: Path,
     *,
     jobs: int | None = None,
-    on_start: Callable[[list[RunConfig], int], None] = lambda pending, finished: None,
+    on_start: Callable[[list[Run], int], None] = lambda pending, finished: None,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> None:
     """Run every run of a suite that is not finished in ``out``, after registering all predictions and forecasts there.
 
-    ``on_start`` is told the pending runs and how many are finished already. Raises ``ValueError`` if ``out`` cannot
-    be used or holds another study; ``KeyboardInterrupt`` passes through after the workers have been stopped.
+    ``on_start`` is told the pending runs and how many are finished already. An older registry without scripts is not
+    added to, and its study runs none. Raises ``ValueError`` if ``out`` cannot be used or holds another study;
+    ``KeyboardInterrupt`` passes through after the workers have been stopped.
     """
     jobs = usable_cores() if jobs is None else require_integer("jobs", jobs, 1)
-    for config in suite.runs():
+    planned: list[Run] = [*suite.runs(), *suite.script_runs()]
+    for config in planned:
         config.decoder()  # sizes that do not fit are refused before anything is written
     out = store.require_folder(out)
     predictions = [experiment.prediction() for experiment in suite.experiments]
@@ -65,18 +85,24 @@ def run_suite(
         in_range_threshold=suite.in_range_threshold,
     )
     rivals = {prediction.prediction_id: forecasts(prediction) for prediction in predictions}
-    registered = register(out, predictions, plan, rivals)
+    scripts = [script.registered() for script in suite.scripts]
+    registered = register(out, predictions, plan, rivals, scripts)
     ids = {
         run.run_id: prediction.prediction_id
         for experiment, prediction in zip(suite.experiments, predictions, strict=True)
         for run in experiment.runs()
     }
+    if "scripts" in read_registry(out)[0]:
+        ids |= {run_id: script["prediction_id"] for script in scripts for run_id in script["runs"]}
+    every = [run for run in planned if run.run_id in ids]  # what was not registered is not run
     _describe(suite, out)
     store.sweep(out)
-    pending = [run for run in suite.runs() if not store.is_finished(out, run.run_id)]
-    for run_id in set(plan.runs) - {run.run_id for run in pending}:
-        store.read_run(out, run_id)  # a damaged run is named now, not after hours
-    on_start(pending, len(ids) - len(pending))
+    pending = [run for run in every if not store.is_finished(out, run.run_id)]
+    for run in every:
+        if run not in pending:  # a damaged run is named now, not after hours
+            read = store.read_script_run if isinstance(run, ScriptConfig) else store.read_run
+            read(out, run.run_id)
+    on_start(pending, len(every) - len(pending))
     if pending:
         _run_all(pending, out, registered, ids, min(jobs, len(pending)), on_event)
 
@@ -87,7 +113,7 @@ def usable_cores() -> int:
 
 
 def _run_all(
-    pending: list[RunConfig],
+    pending: list[Run],
     out: Path,
     registered: str,
     ids: dict[str, str],
@@ -135,7 +161,7 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _forward(queue: Any, by_id: dict[str, RunConfig], on_event: Callable[[Event], None]) -> None:
+def _forward(queue: Any, by_id: dict[str, Run], on_event: Callable[[Event], None]) -> None:
     try:
         while True:
             run_id, point = queue.get_nowait()
@@ -161,12 +187,15 @@ def _start_worker(queue: Any) -> None:
     torch.set_num_threads(1)
 
 
-def _work(config: RunConfig, out: Path, registered: str, prediction_id: str) -> dict[str, Any]:
+def _work(config: Run, out: Path, registered: str, prediction_id: str) -> dict[str, Any]:
     from carryproof.benchmarks.run import execute
+    from carryproof.benchmarks.script_runs import execute_script
 
     def report(point: LossPoint) -> None:
         _queue.put((config.run_id, point))
 
+    if isinstance(config, ScriptConfig):
+        return execute_script(config, out, registry_sha256=registered, prediction_id=prediction_id, progress=report)
     return execute(config, out, registry_sha256=registered, prediction_id=prediction_id, progress=report)
 
 

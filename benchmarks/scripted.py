@@ -12,7 +12,7 @@ length, then digits, uniform and with leading zeros allowed. Nothing here looks 
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from carryproof.benchmarks.configuration import Recipe
 from carryproof.benchmarks.optimizer import Optimizer
+from carryproof.benchmarks.train import LOGGED_POINTS, LossPoint
 from carryproof.models.config import DecoderConfig
 from carryproof.models.decoder import Decoder
 from carryproof.models.windowed import rows_of, windowed_logits
@@ -130,26 +131,40 @@ def draw_digits(process: Process, size: int, count: int, generator: np.random.Ge
     return [np.concatenate(parts)[:count] for parts in zip(*kept, strict=True)]
 
 
-def train_script(run: ScriptRun) -> tuple[Decoder, float]:
-    """Train the model of a run; return it with the seconds that training took."""
+def train_script(run: ScriptRun, progress: Callable[[LossPoint], None] = lambda point: None) -> tuple[Decoder, float]:
+    """Train the model of a run; return it with the seconds that training took.
+
+    About twenty times on the way the last batch is reported: its loss, and the share of it that was answered right.
+    """
     script, recipe = run.script(), run.recipe
     model = Decoder.init(run.decoder(), torch.Generator().manual_seed(run.seed))
     model.about = {"subject": dict(run.subject), "trained": {"lengths": list(run.lengths)}}
     optimizer = Optimizer(model, recipe)
+    every = max(1, recipe.steps // LOGGED_POINTS)
     began = time.perf_counter()
     for step in range(recipe.steps):
         generator = np.random.default_rng([run.seed, step])
         size = int(generator.choice(run.lengths))
         operands = draw_digits(script.process, size, recipe.batch, generator)
-        train_step(model, optimizer, script, operands, recipe.scale_at(step))
+        loss, right = train_step(model, optimizer, script, operands, recipe.scale_at(step))
+        if (step + 1) % every == 0 or step + 1 == recipe.steps:
+            progress(LossPoint(step=step + 1, loss=loss, in_range=right))
     return model, time.perf_counter() - began
 
 
-def train_step(model: Decoder, optimizer: Optimizer, script: Script, operands: list[Digits], scale: float) -> None:
-    """One step on problems of one size, with the loss on every token of the answer and on its end."""
+def train_step(
+    model: Decoder, optimizer: Optimizer, script: Script, operands: list[Digits], scale: float
+) -> tuple[float, float]:
+    """One step on problems of one size, with the loss on every token of the answer and on its end.
+
+    Gives that loss and the share of the problems that were answered right before the step.
+    """
     size = operands[0].shape[1]
     tokens, start = torch.from_numpy(script.write(operands)), script.prompt_length(size)
     (rows,) = rows_of(tokens, torch.from_numpy(script.keys(size)), start)
-    logits = windowed_logits(model, rows, script.derivation.slot_classes)
-    F.cross_entropy(logits, tokens[:, start:].flatten()).backward()
+    logits, targets = windowed_logits(model, rows, script.derivation.slot_classes), tokens[:, start:].flatten()
+    loss = F.cross_entropy(logits, targets)
+    loss.backward()
     optimizer.step(scale)
+    right = (logits.argmax(dim=1) == targets).view(len(tokens), -1).all(dim=1)
+    return float(loss.detach()), float(right.double().mean())

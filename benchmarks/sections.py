@@ -172,6 +172,11 @@ def digits(lengths: int | str) -> str:
     return f"{lengths} digit" if str(lengths) == "1" else f"{lengths} digits"
 
 
+def number(value: float | None) -> str:
+    """A number to two decimals; a dash where there is none."""
+    return "–" if value is None else f"{value:.2f}"
+
+
 def short_fraction(text: str, value: float) -> str:
     """A fraction as exact text where that is short, else its value to six digits."""
     return text if len(text) <= FRACTION_CHARACTERS else f"≈{value:.6g}"
@@ -213,7 +218,15 @@ def measured_range(comparison: Comparison) -> str:
     """
     if not comparison.seeds:
         return "no run"
-    shares = [seed.accuracy for seed in comparison.seeds]
+    return span([seed.accuracy for seed in comparison.seeds])
+
+
+def span(shares: Sequence[float]) -> str:
+    """The lowest and the highest of several shares.
+
+    >>> span([0.5, 1.0, 0.25]), span([1.0, 1.0])
+    ('25–100%', '100%')
+    """
     low, high = percent(min(shares)), percent(max(shares))
     return low if low == high else f"{low.removesuffix('%')}–{high}"
 

@@ -1,7 +1,8 @@
 """A scored study as CSV files: one row per cell and seed, one per run, length, law and stratum, one per forecast.
 
 Nothing is dropped: a cell without a finished run has one row with an empty seed. Predicted accuracies are exact
-fractions as text, with their value beside them. A study that registered no forecasts of theories has no file of them.
+fractions as text, with their value beside them. A study that registered no forecasts of theories, or no script runs,
+has no file of them.
 """
 
 import csv
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from carryproof.benchmarks.certified import JudgedScript
 from carryproof.benchmarks.compare import Comparison, SeedResult, StudyResult
 from carryproof.benchmarks.curves import bounds
 from carryproof.benchmarks.published import law_cells
@@ -19,12 +21,14 @@ Row = dict[str, Any]
 
 
 def write_spreadsheets(result: StudyResult, forecasts: Sequence[ScoredForecast], folder: Path) -> None:
-    """Write ``cells.csv``, ``records.csv``, ``published.csv`` and, if there are forecasts, ``forecasts.csv``."""
+    """Write ``cells.csv``, ``records.csv``, ``published.csv`` and, where there are any, forecasts and script runs."""
     _write(folder / "cells.csv", cell_rows(result))
     _write(folder / "records.csv", record_rows(result))
     _write(folder / "published.csv", law_cells())
     if forecasts:
         _write(folder / "forecasts.csv", map(_forecast, forecasts))
+    if result.scripts:
+        _write(folder / "certified.csv", script_rows(result.scripts))
 
 
 def cell_rows(result: StudyResult) -> Iterator[Row]:
@@ -48,6 +52,23 @@ def record_rows(result: StudyResult) -> Iterator[Row]:
                 | {"accuracy": record["correct"] / record["problems"], "low": span.low, "high": span.high}
                 | {key: record[key] for key in ("exhaustive", "selection")}
             )
+
+
+def script_rows(scripts: Sequence[JudgedScript]) -> Iterator[Row]:
+    """One row per script run and length; one with empty numbers for a run without a result."""
+    for script in scripts:
+        claimed = {key: script.prediction[key] for key in ("prediction_id", "process", "encoding", "train_digits")}
+        claimed |= {"verdict": script.prediction["verdict"], "windows": script.prediction["windows"]}
+        for run in script.runs:
+            record = run.record or {}
+            row = claimed | {"run_id": run.run_id, "seed": run.seed, "outcome": run.outcome, "reason": run.reason}
+            row |= {key: run.certificate.get(key) for key in ("wrong", "margin", "slack")}
+            row |= {key: record.get(key) for key in ("status", "parameters", "train_seconds")}
+            measured: Sequence[Mapping[str, int]] = record.get("records") or ({},)
+            for each in measured:
+                row |= {key: each.get(key) for key in ("test_digits", "problems", "correct")}
+                limits = bounds(each["correct"], each["problems"]) if each else None
+                yield row | {"low": limits and limits.low, "high": limits and limits.high}
 
 
 def _asked(prediction_id: str, question: Mapping[str, Any]) -> Row:

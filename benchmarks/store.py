@@ -2,7 +2,8 @@
 
     DIR/predictions.json   the registry: every prediction, and a SHA-256 over them, written before the first training
     DIR/study.json         suite, margin, versions, commit
-    DIR/runs/RUN_ID/       run.json (configuration, loss curve, records) and model.safetensors
+    DIR/runs/RUN_ID/       run.json (configuration, loss curve, records) and model.safetensors; certificate.json where
+                           the run was trained on scripts
     DIR/report/            written by ``carryproof report``
 
 A run is written into a temporary folder and renamed, so a killed study loses nothing finished, and two processes that
@@ -22,6 +23,7 @@ from carryproof.theory import content_hash
 from carryproof.theory.errors import bad
 
 SCHEMA_VERSION = 1
+CERTIFICATE = "certificate.json"
 
 
 def require_folder(path: Path, argument: str = "out") -> Path:
@@ -106,18 +108,44 @@ def sweep(out: Path) -> None:
 
 def read_run(out: Path, run_id: str) -> dict[str, Any]:
     """The record of a finished run; a damaged one is a one-line ``ValueError``."""
+    path, run = _read_run(out, run_id, _RUN_FIELDS, _RECORD_FIELDS)
+    for record in run["records"]:
+        _require_count(path, record, "agree")
+    return run
+
+
+def read_script_run(out: Path, run_id: str) -> dict[str, Any]:
+    """The record of a finished script run with its ``certificate``, None if it diverged; damage is a ``ValueError``."""
+    path, run = _read_run(out, run_id, _SCRIPT_FIELDS, _SCRIPT_RECORD_FIELDS)
+    if run["status"] == "diverged":
+        return run | {"certificate": None}
+    proof = path.with_name(CERTIFICATE)
+    certificate = read_json(proof)
+    require_fields(proof, certificate, _CERTIFICATE_FIELDS)
+    if certificate["model_sha256"] != run["model_sha256"]:
+        raise ValueError(f"{proof}: corrupt results file; it is not about the model of this run")
+    return run | {"certificate": certificate}
+
+
+def _read_run(
+    out: Path, run_id: str, fields: Mapping[str, Any], record_fields: Mapping[str, Any]
+) -> tuple[Path, dict[str, Any]]:
     path = runs_folder(out) / run_id / "run.json"
     run = read_json(path)
-    require_fields(path, run, _RUN_FIELDS)
+    require_fields(path, run, fields)
     if not run_id == run["run_id"] == content_hash(run["config"])[:16]:
         raise ValueError(f"{path}: corrupt results file; its configuration is not the one its folder is named after")
     for point in run["loss"]:
         require_fields(path, point, {"step": int, "loss": float | int | None, "in_range": float | int})
     for record in run["records"]:
-        require_fields(path, record, _RECORD_FIELDS)
-        if not 0 <= record["correct"] <= record["problems"] or not 0 <= record["agree"] <= record["problems"] > 0:
-            raise ValueError(f"{path}: corrupt results file; a record counts more answers than problems")
-    return run
+        require_fields(path, record, record_fields)
+        _require_count(path, record, "correct")
+    return path, run
+
+
+def _require_count(path: Path, record: Mapping[str, Any], name: str) -> None:
+    if not 0 <= record[name] <= record["problems"] > 0:
+        raise ValueError(f"{path}: corrupt results file; a record counts more answers than problems")
 
 
 def read_study(out: Path) -> dict[str, Any]:
@@ -148,6 +176,31 @@ _RUN_FIELDS = {
     "share_seen": float | int | None,
     "train_seconds": float | int,
     "evaluate_seconds": float | int,
+}
+_SCRIPT_FIELDS = {
+    "kind": str,
+    "run_id": str,
+    "config": dict,
+    "registry_sha256": str,
+    "prediction_id": str,
+    "status": str,
+    "model_sha256": str | None,
+    "parameters": int,
+    "loss": list,
+    "records": list,
+    "train_seconds": float | int,
+    "certify_seconds": float | int,
+    "evaluate_seconds": float | int,
+}
+_SCRIPT_RECORD_FIELDS = {"test_digits": int, "problems": int, "correct": int}
+_CERTIFICATE_FIELDS = {
+    "verdict": str,
+    "model_sha256": str,
+    "windows": int,
+    "wrong": int,
+    "margin": float | int | None,
+    "slack": float | int | None,
+    "failures": list,
 }
 _RECORD_FIELDS = {
     "test_digits": int,

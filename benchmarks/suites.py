@@ -1,13 +1,15 @@
 """Suites: a study is a Python function that returns a list of experiments.
 
-An experiment is a question with a recipe, an evaluation and its seeds. Recipes were chosen on in-range accuracy alone;
-no length beyond the trained ones was looked at while choosing them.
+An experiment is a question with a recipe, an evaluation and its seeds; a script experiment is the same for a derived
+window encoding. Recipes were chosen on in-range accuracy, those of scripts on the windows that the trained lengths
+show; no length beyond the trained ones was looked at while choosing them.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from carryproof.benchmarks.configuration import Evaluation, Recipe, RunConfig
+from carryproof.benchmarks.script_runs import ScriptConfig, ScriptExperiment
 from carryproof.theory import Prediction, Question, Task, TrainingRange, formats, predict, tasks
 from carryproof.theory.errors import bad, unknown
 from carryproof.theory.ranges import OperandLaw
@@ -34,11 +36,15 @@ class Experiment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suite:
-    """A named study: its experiments, and the margin within which an accuracy counts as the predicted one."""
+    """A named study: its experiments, and the margin within which an accuracy counts as the predicted one.
+
+    ``scripts`` are trained with derived encodings and certified.
+    """
 
     name: str
     title: str
     experiments: tuple[Experiment, ...]
+    scripts: tuple[ScriptExperiment, ...] = ()
     margin: float = 0.02
     in_range_threshold: float = 0.99
 
@@ -47,10 +53,18 @@ class Suite:
         for index, each in enumerate(asked):
             if each in asked[:index]:  # their runs would be scored as seeds of one experiment
                 raise bad("experiments", each[0].label, "every question once; vary recipes in suites of their own")
+        scripts = [(dict(each.subject), each.lengths) for each in self.scripts]
+        for index, script in enumerate(scripts):
+            if script in scripts[:index]:
+                raise bad("scripts", script, "every subject and training once; vary recipes in suites of their own")
 
     def runs(self) -> list[RunConfig]:
-        """Every run of the study."""
+        """Every run of the study but those on scripts."""
         return [run for experiment in self.experiments for run in experiment.runs()]
+
+    def script_runs(self) -> list[ScriptConfig]:
+        """Every run on scripts."""
+        return [run for experiment in self.scripts for run in experiment.runs()]
 
 
 DEMO_SEEDS = (0, 1, 2)
@@ -73,20 +87,37 @@ DEMO_RECIPE = Recipe(
     warmup_steps=20,
     muon_rate=0.02,
 )
+# One layer, as a certificate asks; Muon halves the steps here too. A wider batch shows rare windows more often.
+SCRIPT_RECIPE = Recipe(n_layers=1, n_heads=2, d_mlp=256, batch=256, learning_rate=3e-3, warmup_steps=50, muon_rate=0.02)
+# Many problems where they are cheap, few where they are long: what they could refute is decided by the certificate.
+SCRIPT_TESTS = (
+    *((length, 1_000) for length in (1, 2, 3, 4, 5, 6, 10, 100)),
+    (1_000, 200),
+    (10_000, 20),
+    (100_000, 3),
+)
 
 
 def smoke() -> Suite:
-    """Two tiny experiments in under a minute: the contrast of mod 10 and mod 11 in one-digit addition."""
+    """Two tiny experiments in under a minute: mod 10 against mod 11 in one-digit addition; certified binary sums."""
     recipe = replace(DEMO_RECIPE, d_model=32, n_heads=4, n_layers=1, steps=400)
     experiments = [
         _experiment(tasks.modular_addition(modulus), "absolute", (1,), (1, 2, 3), recipe, seeds=(0, 1), problems=500)
         for modulus in (10, 11)
     ]
-    return Suite(name="smoke", title="Modular addition, one digit", experiments=tuple(experiments))
+    binary = replace(SCRIPT_RECIPE, d_model=32, d_mlp=128, steps=300, batch=128, learning_rate=5e-3, warmup_steps=30)
+    script = ScriptExperiment(
+        subject={"name": "addition", "base": 2},
+        lengths=(1, 2, 3),
+        recipe=binary,
+        tests=((1, 100), (3, 100), (10, 100), (100, 100), (1_000, 10)),
+        seeds=(0,),
+    )
+    return Suite(name="smoke", title="Modular addition, one digit", experiments=tuple(experiments), scripts=(script,))
 
 
 def demo() -> Suite:
-    """Addition, multiplication, addition mod 100 and mod 101 under five encodings, three seeds each, in ten minutes."""
+    """Sums, products, sums mod 100 and mod 101 under five encodings, and sums right at every length; ten minutes."""
     short, longer = (1, 2), (1, 2, 3, 4, 5, 6)
     cases: list[tuple[Task, tuple[int, ...], tuple[int, ...], Recipe]] = [
         (tasks.addition(), short, longer, replace(DEMO_RECIPE, steps=800)),
@@ -99,7 +130,19 @@ def demo() -> Suite:
         for task, trained, tested, recipe in cases
         for encoding in DEMO_ENCODINGS
     ]
-    return Suite(name="demo", title="Short arithmetic, tested on longer numbers", experiments=tuple(experiments))
+    scripts = [
+        ScriptExperiment(subject=subject, lengths=(1, 2, 3), recipe=recipe, tests=SCRIPT_TESTS, seeds=DEMO_SEEDS)
+        for subject, recipe in (
+            ({"name": "addition", "base": 10}, replace(SCRIPT_RECIPE, steps=800)),
+            ({"name": "horner", "base": 10, "modulus": 101}, replace(SCRIPT_RECIPE, steps=1_500, batch=512)),
+        )
+    ]
+    return Suite(
+        name="demo",
+        title="Short arithmetic, tested on longer numbers",
+        experiments=tuple(experiments),
+        scripts=tuple(scripts),
+    )
 
 
 def full() -> Suite:

@@ -139,9 +139,9 @@ def test_smoke_from_predictions_to_report(tmp_path: Path, capsys: pytest.Capture
     status, text, _ = run(capsys, "report", str(out))
     assert status == 0 and "confirmed" in text
     page = (out / "report" / "index.html").read_text(encoding="utf-8")
-    assert "excluded" in page
+    assert "excluded" in page and "right on all 46 windows" in page
     status, text, _ = run(capsys, "run", "smoke", "--out", str(out))
-    assert status == 0 and "4 finished before" in text
+    assert status == 0 and "5 finished before" in text
 
 
 def test_killing_a_study_ends_its_workers(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_killing_a_study_ends_its_workers(tmp_path: Path) -> None:
     time.sleep(3)
     left = len(list(out.glob("runs/*")))
     time.sleep(3)
-    assert len(list(out.glob("runs/*"))) == left < 4  # nobody trained on
+    assert len(list(out.glob("runs/*"))) == left < 5  # nobody trained on
 
 
 def test_an_interrupt_keeps_finished_runs_and_says_how_to_resume(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from carryproof.benchmarks.literature import REACHES
 from carryproof.theory import proofs, subjects
 from carryproof.theory.catalogue import questions
 from carryproof.theory.predict import predict
@@ -62,3 +63,10 @@ def test_every_path_on_a_page_exists(page: Path) -> None:
     for module, name in re.findall(r"`(\w+/[\w/]+\.py)(?:::(\w+))?`", page.read_text()):
         assert (ROOT / module).exists(), module
         assert not name or name in names(ROOT / module), f"{module}::{name}"
+
+
+def test_published_ranges_are_those_of_the_page() -> None:
+    page = (ROOT / "docs" / "certificates.md").read_text()
+    for each in REACHES:
+        row = f"| {each.method}, {each.source} | {each.trained} | {each.reached:,}{each.remark} | {each.told} | none |"
+        assert row in page

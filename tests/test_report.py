@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from html import escape as escape_html
 from html.parser import HTMLParser
 from pathlib import Path
 from random import Random
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from carryproof.benchmarks.certified import JudgedRun, JudgedScript, judge
 from carryproof.benchmarks.compare import StudyResult, compare
 from carryproof.benchmarks.latex import escape
 from carryproof.benchmarks.report import in_place_of, write_report
@@ -49,8 +51,34 @@ def study(
     registry["forecasts"] = [_forecasts(prediction) for prediction in predictions]
     comparisons = tuple(compare(predictions, runs, 0.02, 0.99))
     return StudyResult(
-        study=described, registry=registry | {"predictions": predictions}, runs=tuple(runs), comparisons=comparisons
+        study=described,
+        registry=registry | {"predictions": predictions},
+        runs=tuple(runs),
+        comparisons=comparisons,
+        scripts=tuple(_script(task) for task in tasks[-1:] + tasks[:1]),
     )
+
+
+def _script(of: Plain) -> JudgedScript:
+    """A made-up script of which one run is certified, one has wrong windows, one refutes and one is missing."""
+    reasons = [{"law": "L19", "condition": "training shows every window", "holds": True, "why": of["name"]}]
+    prediction: Plain = {"process": of["name"], "order": "least-first", "encoding": "window:0+0", "told": of["name"]}
+    prediction |= {"subject": {"name": of["name"], "base": 10}, "train_digits": "1-3", "windows": 46, "shown": 46}
+    prediction |= {"verdict": "forced", "premise": "right on all 46 windows", "reasons": reasons, "runs": []}
+    prediction["prediction_id"] = content_hash(prediction)
+    runs = []
+    for seed, (verdict, wrong, share) in enumerate([("certified", 0, 1.0), ("refuted", 7, 0.9), ("certified", 0, 0.5)]):
+        proof = {"verdict": verdict, "windows": 46, "wrong": wrong, "margin": 1.5 - wrong, "slack": None}
+        records = [{"test_digits": 10**k, "problems": 10, "correct": round(10 * share**k)} for k in range(4)]
+        config = {"script": {"seed": seed, "recipe": {"steps": 800, "batch": 256}}}
+        run = {"config": config, "status": "finished", "certificate": proof, "records": records}
+        run |= {"parameters": 9_461, "train_seconds": 3.0}
+        outcome, reason = judge(run)
+        run_id = content_hash([prediction, seed])[:16]
+        runs.append(JudgedRun(run_id=run_id, record=run, outcome=outcome, reason=reason))
+    missing = content_hash([prediction, "missing"])[:16]
+    runs.append(JudgedRun(run_id=missing, record=None, outcome="not finished", reason="planned, without a result"))
+    return JudgedScript(prediction=prediction, runs=tuple(runs))
 
 
 def task(name: str, modulus: int | None = None) -> Plain:
@@ -239,6 +267,28 @@ def test_no_run_is_dropped(result: StudyResult, folder: Path) -> None:
     assert all(each.prediction_id in text for each in result.comparisons)
 
 
+def test_every_script_run_is_shown_with_what_became_of_it(result: StudyResult, folder: Path) -> None:
+    source = (folder / "index.html").read_text()
+    rows = Page(source).rows
+    with (folder / "certified.csv").open(newline="") as file:
+        listed = list(csv.DictReader(file))
+    heads = [place for place, row in enumerate(rows) if row[:3] == ["Seed", "Windows", "wrong"]]
+    for script, head in zip(result.scripts, heads, strict=True):
+        table = iter(rows[head + 1 :])
+        outcomes = [run.outcome for run in script.runs]
+        assert outcomes == ["certified", "outside the claim", "refuted", "not finished"]
+        assert script.outcome == "refuted"
+        for run in script.runs:
+            assert f"<code>{run.run_id}</code>" in source and f": {escape_html(run.reason)}" in source
+            row = next(table)
+            assert row[-1].split("\n")[0].strip("✓✗ ") == run.outcome
+            assert row[5:-1] == ([percent(share) for share in run.shares.values()] or ["–"] * 4)
+            own = [row for row in listed if row["run_id"] == run.run_id]
+            assert len(own) == max(1, len(run.shares)) and {row["outcome"] for row in own} == {run.outcome}
+    table = (folder / "tables" / "certified.tex").read_text()
+    assert table.count("outside the claim") == 2 and table.count("not finished") == 2
+
+
 def test_the_page_stands_on_its_own(folder: Path) -> None:
     source = (folder / "index.html").read_text()
     page = Page(source)
@@ -256,7 +306,8 @@ def test_figures_come_in_three_formats(folder: Path) -> None:
     heads = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
     files = sorted((folder / "figures").iterdir())
     stems = {path.stem for path in files}
-    assert {"verdicts", "contrast", "law-unequal", "carries-addition", "training", "task-addition-modulo-101"} <= stems
+    once = {"closing", "verdicts", "contrast", "law-unequal", "carries-addition", "training"}
+    assert once | {"task-addition-modulo-101"} <= stems
     assert len(files) == 3 * len(stems)
     for path in files:
         assert path.read_bytes().startswith(heads[path.suffix])

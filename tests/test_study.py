@@ -293,7 +293,12 @@ def test_the_full_study_does_not_grow_with_the_registry() -> None:
 def test_every_suite_is_consistent(name: str) -> None:
     suite = build(name)
     runs: list[RunConfig] = suite.runs()
-    assert len({run.run_id for run in runs}) == len(runs) > 0
+    ids = [run.run_id for run in (*runs, *suite.script_runs())]
+    assert len(set(ids)) == len(ids) and runs
+    for script in suite.scripts:
+        assert script.prediction().verdict == "forced"
+        assert script.tests[-1][0] > script.lengths[-1] and len(set(script.seeds)) == len(script.seeds)
+        assert all(run.decoder().n_layers == 1 for run in script.runs())
     for experiment in suite.experiments:
         assert experiment.evaluation.test_digits[-1] > experiment.question.train.longest
         assert set(experiment.question.train.lengths) <= set(experiment.evaluation.test_digits)

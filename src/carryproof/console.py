@@ -151,13 +151,10 @@ class StudyDisplay:
         if event.record is not None:
             if run_id in self.lines:
                 self.progress.remove_task(self.lines.pop(run_id))
-            in_range = event.record["in_range"]
-            shown = "not measured" if in_range is None else f"{in_range:.1%}"
-            self.progress.console.print(f"  {event.run.question.label}, seed {event.run.seed}: {shown} in range")
+            self.progress.console.print(f"  {event.label}: {event.result}", markup=False)
             return
         if run_id not in self.lines:
-            label = f"{event.run.question.task.label}, {event.run.question.encoding}, seed {event.run.seed}"
-            self.lines[run_id] = self.progress.add_task(label, total=steps, note="")
+            self.lines[run_id] = self.progress.add_task(event.label, total=steps, note="")
         note = f"loss {event.point.loss:.4f}, in range {event.point.in_range:.1%}"
         self.progress.update(self.lines[run_id], completed=done, note=note)
 
@@ -173,11 +170,16 @@ class StudyDisplay:
                 trained = write_lengths(question.train.lengths)
                 row = (question.task.label, question.encoding, trained, str(cell.test_digits), cell.verdict)
                 table.add_row(*row, accuracy_text(cell.to_dict()))
+        for script in self.suite.scripts:
+            found = script.prediction()
+            trained = write_lengths(found.lengths)
+            row = (found.process.name, "derived window", trained, "every", found.verdict)
+            table.add_row(*row, f"1 if right on all {found.windows:,} windows")
         self.console.print(table)
 
 
 def print_outcomes(result: Any, page: Path) -> None:
-    """How many cells were confirmed, refuted and not testable, every refuted one, and where the report is."""
+    """How many cells were confirmed, refuted and not testable, every refuted one, certified runs, and the report."""
     console = new_console()
     counts = dict.fromkeys(("confirmed", "refuted", "not testable"), 0)
     for comparison in result.comparisons:
@@ -194,4 +196,9 @@ def print_outcomes(result: Any, page: Path) -> None:
             modulus = "" if task["modulus"] is None else f" mod {task['modulus']}"
             where = f"{task['name']}{modulus}, {comparison.question['encoding']}, {cell['test_digits']} digits"
             console.print(f"  refuted: {where} ({cell['law']}): {comparison.reason}", markup=False)
+    for script in result.scripts:
+        console.print(f"{script.title}, at every length: {script.summary}", markup=False)
+        for run in script.runs:
+            if run.outcome != "certified":
+                console.print(f"  run {run.run_id}: {run.outcome}; {run.reason}", markup=False)
     console.print(f"report: {page}", markup=False)
