@@ -34,11 +34,14 @@ REMAINDERS = replace(LARGE, steps=4000, muon_rate=0.02)
 DECAYED = replace(LARGE, steps=4000, weight_decay=0.1)
 # products take the most problems; in a wider model the bound on rounding is too large
 PRODUCTS = replace(SMALL, d_mlp=512, steps=6000, batch=1024, muon_rate=0.02)
+# a head for each of the four tokens that a query sees; a batch holds rows
+ROWS = replace(SMALL, n_heads=4, d_mlp=128, steps=1000, batch=1024)
+DECIMAL_ROWS = replace(ROWS, d_mlp=512, steps=6000, batch=2048, muon_rate=0.02)
 
 
-def _run(recipe: Recipe, longest: int, name: str, **subject: int | str) -> ScriptRun:
+def _run(recipe: Recipe, longest: int, name: str, *, problems: int = 0, **subject: int | str) -> ScriptRun:
     lengths = tuple(range(1, longest + 1))
-    return ScriptRun(subject={"name": name, **subject}, lengths=lengths, recipe=recipe, seed=0)
+    return ScriptRun(subject={"name": name, **subject}, lengths=lengths, recipe=recipe, seed=0, problems=problems)
 
 
 ENTRIES: dict[str, ScriptRun] = {
@@ -47,6 +50,9 @@ ENTRIES: dict[str, ScriptRun] = {
     "addition-base10": _run(LARGE, 3, "addition", base=10),
     "addition-base16": _run(replace(DECAYED, steps=3000, batch=512, warmup_steps=50), 3, "addition", base=16),
     "unsigned-subtraction-base10": _run(DECAYED, 4, "unsigned-subtraction", base=10),
+    "multiplication-base2": _run(ROWS, 6, "column-rows", base=2, problems=20_000),
+    "multiplication-base3": _run(ROWS, 4, "column-rows", base=3, problems=20_000),
+    "multiplication-base10": _run(DECIMAL_ROWS, 4, "column-rows", base=10, problems=200_000),
     "times-one-digit-base10": _run(PRODUCTS, 3, "times-one-digit", base=10),
     "times-7-base10": _run(MEDIUM, 3, "times", base=10, number=7),
     "times-12-base10": _run(DECAYED, 4, "times", base=10, number=12),

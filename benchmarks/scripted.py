@@ -18,35 +18,46 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
+from torch import Tensor
 from torch.nn import functional as F
 
 from carryproof.benchmarks.configuration import Recipe
 from carryproof.benchmarks.optimizer import Optimizer
 from carryproof.models.config import DecoderConfig
 from carryproof.models.decoder import Decoder
-from carryproof.models.windowed import rows_of, windowed_logits
+from carryproof.models.windowed import RowViews, rows_of, windowed_logits
 from carryproof.theory import content_hash
 from carryproof.theory.digits import Digits
 from carryproof.theory.errors import bad, require_integer
 from carryproof.theory.fixed import FIXED
-from carryproof.theory.processes import Process
+from carryproof.theory.processes import ABSENT, END, Process, Values
 from carryproof.theory.ranges import require_lengths
+from carryproof.theory.readers import distinct
 from carryproof.theory.scripts import Script, script_of
 from carryproof.theory.subjects import build
+
+PROBLEMS_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScriptRun:
-    """One training on scripts: the subject (name, base, operands, modulus), the lengths, the recipe and the seed."""
+    """One training on scripts: the subject (name, base, operands, modulus), the lengths, the recipe and the seed.
+
+    With ``problems`` so many of each length are drawn once, and a batch holds rows in place of problems: of all that
+    these problems show the different ones, each as likely as any other. Rare ones are then as frequent as common ones.
+    """
 
     subject: Mapping[str, Any]
     lengths: tuple[int, ...]
     recipe: Recipe
     seed: int
+    problems: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lengths", require_lengths("lengths", self.lengths))
         require_integer("seed", self.seed, 0)
+        require_integer("problems", self.problems, 0)
         if self.recipe.n_layers != 1:
             raise bad("recipe n_layers", self.recipe.n_layers, "1: only then is the receptive field one window")
 
@@ -72,12 +83,13 @@ class ScriptRun:
 
     def to_dict(self) -> dict[str, Any]:
         """All that changes numbers, as plain data."""
-        return {
+        every = {
             "subject": dict(self.subject),
             "lengths": list(self.lengths),
             "recipe": asdict(self.recipe),
             "seed": self.seed,
         }
+        return every | ({"problems": self.problems} if self.problems else {})
 
     @property
     def run_id(self) -> str:
@@ -137,12 +149,44 @@ def train_script(run: ScriptRun) -> tuple[Decoder, float]:
     model.about = {"subject": dict(run.subject), "trained": {"lengths": list(run.lengths)}}
     optimizer = Optimizer(model, recipe)
     began = time.perf_counter()
+    shown = shown_views(run) if run.problems else None
     for step in range(recipe.steps):
         generator = np.random.default_rng([run.seed, step])
-        size = int(generator.choice(run.lengths))
-        operands = draw_digits(script.process, size, recipe.batch, generator)
-        train_step(model, optimizer, script, operands, recipe.scale_at(step))
+        if shown is None:
+            size = int(generator.choice(run.lengths))
+            operands = draw_digits(script.process, size, recipe.batch, generator)
+            train_step(model, optimizer, script, operands, recipe.scale_at(step))
+        else:
+            chosen = shown[generator.integers(len(shown), size=recipe.batch)]
+            rows, targets = row_views(script, chosen)
+            step_on_rows(model, optimizer, script, rows, targets, recipe.scale_at(step))
     return model, time.perf_counter() - began
+
+
+def shown_views(run: ScriptRun) -> Values:
+    """The different views that ``problems`` problems of each length show, as ``Script.views`` has them, in order."""
+    script, radix = run.script(), run.script().values + 2  # a value, ABSENT or END
+    keys = np.empty(0, dtype=np.int64)
+    for length in run.lengths:
+        generator = np.random.default_rng([run.seed, length])
+        for first in range(0, run.problems, PROBLEMS_AT_ONCE):
+            count = min(PROBLEMS_AT_ONCE, run.problems - first)
+            views = script.views(draw_digits(script.process, length, count, generator))
+            powers = radix ** np.arange(views.shape[2])[::-1]
+            keys = distinct(np.concatenate([keys, ((views + 2) @ powers).ravel()]))
+    return keys[:, None] // powers % radix - 2
+
+
+def row_views(script: Script, views: Values) -> tuple[RowViews, Int[Tensor, " row"]]:
+    """The rows that see these views, as ``Script.views`` has them, and the tokens they must write."""
+    queries, held, token = views[:, 0], views[:, 1:-1], views[:, -1]
+    anchor = np.full((len(held), 1), script.equals)
+    rows = RowViews(
+        query=torch.from_numpy(np.where(queries == ABSENT, script.equals, queries)),
+        keys=torch.from_numpy(np.concatenate([np.maximum(held, 0), anchor], axis=1)),
+        seen=torch.from_numpy(np.concatenate([held != ABSENT, anchor >= 0], axis=1)),
+    )
+    return rows, torch.from_numpy(np.where(token == END, script.end, token))
 
 
 def train_step(model: Decoder, optimizer: Optimizer, script: Script, operands: list[Digits], scale: float) -> None:
@@ -150,6 +194,13 @@ def train_step(model: Decoder, optimizer: Optimizer, script: Script, operands: l
     size = operands[0].shape[1]
     tokens, start = torch.from_numpy(script.write(operands)), script.prompt_length(size)
     (rows,) = rows_of(tokens, torch.from_numpy(script.keys(size)), start)
+    step_on_rows(model, optimizer, script, rows, tokens[:, start:].flatten(), scale)
+
+
+def step_on_rows(
+    model: Decoder, optimizer: Optimizer, script: Script, rows: RowViews, targets: Int[Tensor, " row"], scale: float
+) -> None:
+    """One step on rows and the tokens they must write."""
     logits = windowed_logits(model, rows, script.derivation.slot_classes)
-    F.cross_entropy(logits, tokens[:, start:].flatten()).backward()
+    F.cross_entropy(logits, targets).backward()
     optimizer.step(scale)

@@ -240,6 +240,8 @@ def check_rule(process: Any, rule: tuple[str, ...], size: int) -> None:
         known["c"] = reader(written)
         for where, token in process.write(digits):
             known |= dict(zip(process.coordinates, where, strict=True))
+            if process.coordinates == ("t",):  # rows of 2n places
+                known |= {"i": where[0] % (2 * size), "j": where[0] // (2 * size)}
             assert evaluate(rule, known) == token[0], (problem, where)
             written[where if len(where) > 1 else where[0]] = int(token[0])
 
