@@ -52,6 +52,7 @@ def as_python(latex: str) -> str:
     text = latex.replace(r"\allowbreak", "").replace(r"\cdot", "*").replace(r"\bmod", "%")
     text = re.sub(r"([abcs])(?:\^\{\(([^()]*)\)\})?_\{([^{}]*)\}", _digit, text)
     text = re.sub(r"a\^\{\((\d+)\)\}", r"a\1", text)
+    text = text.replace("2n", "2 * n")
     text = text.replace("^{", "**{").replace("{", "(").replace("}", ")")
     text = re.sub(r"\\lfloor (.*?) / (.*?) \\rfloor", r"((\1) // (\2))", text)
     text = re.sub(r"\[([^][]*)\]", lambda found: f"int({found[1].replace(' = ', ' == ')})", text)
