@@ -166,13 +166,16 @@ def train_script(run: ScriptRun) -> tuple[Decoder, float]:
 def shown_views(run: ScriptRun) -> Values:
     """The different views that ``problems`` problems of each length show, as ``Script.views`` has them, in order."""
     script, radix = run.script(), run.script().values + 2  # a value, ABSENT or END
+    columns = len(script.derivation.slots) + 2
+    if radix**columns >= 2**62:
+        raise bad("problems", run.problems, f"0 for {script.process.name}, whose views do not fit 62 bits")
+    powers = radix ** np.arange(columns)[::-1]
     keys = np.empty(0, dtype=np.int64)
     for length in run.lengths:
         generator = np.random.default_rng([run.seed, length])
         for first in range(0, run.problems, PROBLEMS_AT_ONCE):
             count = min(PROBLEMS_AT_ONCE, run.problems - first)
             views = script.views(draw_digits(script.process, length, count, generator))
-            powers = radix ** np.arange(views.shape[2])[::-1]
             keys = distinct(np.concatenate([keys, ((views + 2) @ powers).ravel()]))
     return keys[:, None] // powers % radix - 2
 

@@ -156,6 +156,9 @@ def test_runs_on_whole_problems_keep_their_names() -> None:
     assert len({replace(BINARY, problems=count).run_id for count in (0, 500, 501)}) == 3
     with pytest.raises(ValueError, match="problems: got -1"):
         replace(BINARY, problems=-1)
+    many = replace(BINARY, subject={"name": "horner", "base": 2, "operands": 8, "modulus": 97}, problems=9)
+    with pytest.raises(ValueError, match="whose views do not fit 62 bits"):
+        shown_views(many)
 
 
 @pytest.mark.parametrize("digits", [(20, 15), pytest.param((100, 100), marks=pytest.mark.slow)])

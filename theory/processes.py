@@ -33,7 +33,7 @@ ABSENT, END = -1, -2  # what a slot holds that holds nothing; the token after th
 class WindowSlot:
     """A digit relative to the token: of an operand, ``offset`` from its home, or an earlier one of the answer.
 
-    ``operand`` is that of the home too: of the operands, or of the process's homes in the answer.
+    For an earlier token ``operand`` says which of the process's ``answers`` the offset counts from.
     """
 
     role: Literal["operand", "answer"]
@@ -104,8 +104,8 @@ class Process:
     ``output(t)`` the token written there, and ``fixed`` what tells the machine's starts apart. ``witness(r)`` is a pair
     of problems in which something further than r from its home changes the answer, ``why`` says so in words.
     ``decided`` is a window known from a law of its own, with a rule for each coordinate where homes are the units.
-    ``answers`` are the places where earlier tokens of the answer are looked for: before the token itself, which is
-    where slots count from, and elsewhere. ``table`` lists all views where that is not the machine's to say.
+    ``answers`` are the places near which earlier tokens are looked for: the token's own, and others where a process
+    has them. ``table`` lists all views where no machine reads columns.
     """
 
     name: str
