@@ -27,7 +27,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from carryproof import __version__
-from carryproof.benchmarks.scripted import process_named
+from carryproof.benchmarks.scripted import process_named, row_views
 from carryproof.benchmarks.store import read_json, require_fields
 from carryproof.models.checkpoints import digest, write_atomically
 from carryproof.models.decoder import ACTIVATIONS, Block, Decoder
@@ -35,8 +35,11 @@ from carryproof.models.rounding import rounding_bound
 from carryproof.models.windowed import ROWS_AT_ONCE, RowViews, require_windowed, windowed_logits
 from carryproof.theory import content_hash
 from carryproof.theory.coverage import shortest_problem, windows_of_views
+from carryproof.theory.digits import Digits
+from carryproof.theory.enumeration import affordable, enumerated
 from carryproof.theory.errors import bad
-from carryproof.theory.readers import ABSENT, END, Keys, reader_of
+from carryproof.theory.processes import ABSENT, END, Values
+from carryproof.theory.readers import Keys, Window, reader_of
 from carryproof.theory.scripts import Script, script_of
 
 SCHEMA_VERSION = 1
@@ -147,9 +150,10 @@ def certify(
     wrong = np.flatnonzero(~(found > 0))
     failures = (_failure(model, script, int(keys[index])) for index in wrong[:TRIED_FAILURES])
     padded = " with both sides padded to one length" if len(process.homes) > 1 else ""
+    more = "" if process.table is None else " (windows are listed, and more may be than problems present)"
     return Certificate(
         subject=subject,
-        statement=f"{process.name}, written {process.order}{padded}, at every length",
+        statement=f"{process.name}, written {process.order}{padded}, at every length{more}",
         encoding=model.config.encoding,
         model=model_hash(model),
         trained=trained,
@@ -194,17 +198,17 @@ def _lengths_checked(trained: Any) -> Mapping[str, Any]:
 
 def window_views(script: Script, keys: Keys) -> tuple[RowViews, Int[Tensor, " row"]]:
     """The rows that see these windows, and the tokens they must write."""
+    return row_views(script, listed(script, keys))
+
+
+def listed(script: Script, keys: Keys) -> Values:
+    """Windows as ``Script.views`` has them: the query, what the slots hold, and the token."""
     process, slots = script.process, script.derivation.slots
+    if process.table is not None:
+        table = process.table()
+        return np.column_stack([table.queries[keys], table.views[keys]])
     *columns, token = reader_of(process, slots).unpack(keys)
-    held = np.stack(columns, axis=1)
-    before = held[:, slots.index(process.output_at(1))]
-    anchor = np.full((len(held), 1), script.equals)
-    views = RowViews(
-        query=torch.from_numpy(np.where(before == ABSENT, script.equals, before)),
-        keys=torch.from_numpy(np.concatenate([np.maximum(held, 0), anchor], axis=1)),
-        seen=torch.from_numpy(np.concatenate([held != ABSENT, anchor >= 0], axis=1)),
-    )
-    return views, torch.from_numpy(np.where(token == END, script.end, token))
+    return np.column_stack([columns[slots.index(process.output_at(1))], *columns, token])
 
 
 @torch.inference_mode()
@@ -253,10 +257,10 @@ def decode(model: Decoder, script: Script, prompt: Int[Tensor, " token"], size: 
 
 
 def _failure(model: Decoder, script: Script, key: int) -> Failure | None:
-    """The shortest problem that presents a window, if the model as it is gets it wrong."""
-    process, slots = script.process, script.derivation.slots
-    operands = shortest_problem(process, key, more=slots)
-    digits = [np.array([each], dtype=np.uint8) for each in operands]
+    """The shortest problem that presents a window, if one is found and the model as it is gets it wrong."""
+    digits = _problem(script, key)
+    if digits is None:
+        return None
     size = digits[0].shape[1]
     tokens = script.write(digits)[0]
     start = script.prompt_length(size)
@@ -264,11 +268,34 @@ def _failure(model: Decoder, script: Script, key: int) -> Failure | None:
     if written == [int(token) for token in tokens[start:]]:
         return None
     return Failure(
-        window=reader_of(process, slots).decode(key).text(process),
+        window=_window(script, key).text(script.process),
         prompt=script.text(tokens[:start]),
         expected=script.text(tokens[start:]),
         written=script.text(written),
     )
+
+
+def _problem(script: Script, key: int) -> list[Digits] | None:
+    """The digits of a shortest problem that presents a window; where views are listed, if one of few places does."""
+    process = script.process
+    if process.table is None:
+        operands = shortest_problem(process, key, more=script.derivation.slots)
+        return [np.array([each], dtype=np.uint8) for each in operands]
+    (wanted,) = listed(script, np.array([key]))
+    for size in range(1, affordable(process) + 1):
+        digits = enumerated(process, size)
+        shown = (script.views(digits) == wanted).all(axis=2).any(axis=1)
+        if shown.any():
+            return [each[shown][:1] for each in digits]
+    return None
+
+
+def _window(script: Script, key: int) -> Window:
+    if script.process.table is None:
+        return reader_of(script.process, script.derivation.slots).decode(key)
+    _, *values, token = listed(script, np.array([key]))[0].tolist()
+    held = tuple(None if each == ABSENT else each for each in values)
+    return Window(slots=script.derivation.slots, values=held, token=None if token == END else token)
 
 
 def write_certificate(path: Path, certificate: Certificate) -> None:

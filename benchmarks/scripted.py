@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
 from torch.nn import functional as F
 
 from carryproof.benchmarks.configuration import Recipe
@@ -25,29 +27,38 @@ from carryproof.benchmarks.optimizer import Optimizer
 from carryproof.benchmarks.train import LOGGED_POINTS, LossPoint
 from carryproof.models.config import DecoderConfig
 from carryproof.models.decoder import Decoder
-from carryproof.models.windowed import rows_of, windowed_logits
+from carryproof.models.windowed import RowViews, rows_of, windowed_logits
 from carryproof.theory import content_hash
 from carryproof.theory.digits import Digits
 from carryproof.theory.errors import bad, require_integer
 from carryproof.theory.fixed import FIXED
-from carryproof.theory.processes import Process
+from carryproof.theory.processes import ABSENT, END, Process, Values
 from carryproof.theory.ranges import require_lengths
+from carryproof.theory.readers import distinct
 from carryproof.theory.scripts import Script, script_of
 from carryproof.theory.subjects import build
+
+PROBLEMS_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScriptRun:
-    """One training on scripts: the subject (name, base, operands, modulus), the lengths, the recipe and the seed."""
+    """One training on scripts: the subject (name, base, operands, modulus), the lengths, the recipe and the seed.
+
+    With ``problems`` so many of each length are drawn once, and a batch holds rows in place of problems: of all that
+    these problems show the different ones, each as likely as any other. Rare ones are then as frequent as common ones.
+    """
 
     subject: Mapping[str, Any]
     lengths: tuple[int, ...]
     recipe: Recipe
     seed: int
+    problems: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lengths", require_lengths("lengths", self.lengths))
         require_integer("seed", self.seed, 0)
+        require_integer("problems", self.problems, 0)
         if self.recipe.n_layers != 1:
             raise bad("recipe n_layers", self.recipe.n_layers, "1: only then is the receptive field one window")
 
@@ -73,12 +84,13 @@ class ScriptRun:
 
     def to_dict(self) -> dict[str, Any]:
         """All that changes numbers, as plain data."""
-        return {
+        every = {
             "subject": dict(self.subject),
             "lengths": list(self.lengths),
             "recipe": asdict(self.recipe),
             "seed": self.seed,
         }
+        return every | ({"problems": self.problems} if self.problems else {})
 
     @property
     def run_id(self) -> str:
@@ -142,14 +154,50 @@ def train_script(run: ScriptRun, progress: Callable[[LossPoint], None] = lambda 
     optimizer = Optimizer(model, recipe)
     every = max(1, recipe.steps // LOGGED_POINTS)
     began = time.perf_counter()
+    shown = shown_views(run) if run.problems else None
     for step in range(recipe.steps):
         generator = np.random.default_rng([run.seed, step])
-        size = int(generator.choice(run.lengths))
-        operands = draw_digits(script.process, size, recipe.batch, generator)
-        loss, right = train_step(model, optimizer, script, operands, recipe.scale_at(step))
+        if shown is None:
+            size = int(generator.choice(run.lengths))
+            operands = draw_digits(script.process, size, recipe.batch, generator)
+            loss, right = train_step(model, optimizer, script, operands, recipe.scale_at(step))
+        else:
+            chosen = shown[generator.integers(len(shown), size=recipe.batch)]
+            rows, targets = row_views(script, chosen)
+            loss, hits = step_on_rows(model, optimizer, script, rows, targets, recipe.scale_at(step))
+            right = float(hits.double().mean())
         if (step + 1) % every == 0 or step + 1 == recipe.steps:
             progress(LossPoint(step=step + 1, loss=loss, in_range=right))
     return model, time.perf_counter() - began
+
+
+def shown_views(run: ScriptRun) -> Values:
+    """The different views that ``problems`` problems of each length show, as ``Script.views`` has them, in order."""
+    script, radix = run.script(), run.script().values + 2  # a value, ABSENT or END
+    columns = len(script.derivation.slots) + 2
+    if radix**columns >= 2**62:
+        raise bad("problems", run.problems, f"0 for {script.process.name}, whose views do not fit 62 bits")
+    powers = radix ** np.arange(columns)[::-1]
+    keys = np.empty(0, dtype=np.int64)
+    for length in run.lengths:
+        generator = np.random.default_rng([run.seed, length])
+        for first in range(0, run.problems, PROBLEMS_AT_ONCE):
+            count = min(PROBLEMS_AT_ONCE, run.problems - first)
+            views = script.views(draw_digits(script.process, length, count, generator))
+            keys = distinct(np.concatenate([keys, ((views + 2) @ powers).ravel()]))
+    return keys[:, None] // powers % radix - 2
+
+
+def row_views(script: Script, views: Values) -> tuple[RowViews, Int[Tensor, " row"]]:
+    """The rows that see these views, as ``Script.views`` has them, and the tokens they must write."""
+    queries, held, token = views[:, 0], views[:, 1:-1], views[:, -1]
+    anchor = np.full((len(held), 1), script.equals)
+    rows = RowViews(
+        query=torch.from_numpy(np.where(queries == ABSENT, script.equals, queries)),
+        keys=torch.from_numpy(np.concatenate([np.maximum(held, 0), anchor], axis=1)),
+        seen=torch.from_numpy(np.concatenate([held != ABSENT, anchor >= 0], axis=1)),
+    )
+    return rows, torch.from_numpy(np.where(token == END, script.end, token))
 
 
 def train_step(
@@ -162,9 +210,16 @@ def train_step(
     size = operands[0].shape[1]
     tokens, start = torch.from_numpy(script.write(operands)), script.prompt_length(size)
     (rows,) = rows_of(tokens, torch.from_numpy(script.keys(size)), start)
-    logits, targets = windowed_logits(model, rows, script.derivation.slot_classes), tokens[:, start:].flatten()
+    loss, hits = step_on_rows(model, optimizer, script, rows, tokens[:, start:].flatten(), scale)
+    return loss, float(hits.view(len(tokens), -1).all(dim=1).double().mean())
+
+
+def step_on_rows(
+    model: Decoder, optimizer: Optimizer, script: Script, rows: RowViews, targets: Int[Tensor, " row"], scale: float
+) -> tuple[float, Bool[Tensor, " row"]]:
+    """One step on rows and the tokens they must write; the loss, and which were right before the step."""
+    logits = windowed_logits(model, rows, script.derivation.slot_classes)
     loss = F.cross_entropy(logits, targets)
     loss.backward()
     optimizer.step(scale)
-    right = (logits.argmax(dim=1) == targets).view(len(tokens), -1).all(dim=1)
-    return float(loss.detach()), float(right.double().mean())
+    return float(loss.detach()), logits.argmax(dim=1) == targets

@@ -52,6 +52,7 @@ def as_python(latex: str) -> str:
     text = latex.replace(r"\allowbreak", "").replace(r"\cdot", "*").replace(r"\bmod", "%")
     text = re.sub(r"([abcs])(?:\^\{\(([^()]*)\)\})?_\{([^{}]*)\}", _digit, text)
     text = re.sub(r"a\^\{\((\d+)\)\}", r"a\1", text)
+    text = text.replace("2n", "2 * n")
     text = text.replace("^{", "**{").replace("{", "(").replace("}", ")")
     text = re.sub(r"\\lfloor (.*?) / (.*?) \\rfloor", r"((\1) // (\2))", text)
     text = re.sub(r"\[([^][]*)\]", lambda found: f"int({found[1].replace(' = ', ' == ')})", text)
@@ -240,6 +241,8 @@ def check_rule(process: Any, rule: tuple[str, ...], size: int) -> None:
         known["c"] = reader(written)
         for where, token in process.write(digits):
             known |= dict(zip(process.coordinates, where, strict=True))
+            if process.coordinates == ("t",):  # rows of 2n places
+                known |= {"i": where[0] % (2 * size), "j": where[0] // (2 * size)}
             assert evaluate(rule, known) == token[0], (problem, where)
             written[where if len(where) > 1 else where[0]] = int(token[0])
 

@@ -37,6 +37,7 @@ from carryproof.theory.processes import (
     equal_widths,
     number,
 )
+from carryproof.theory.residues import residue_table
 from carryproof.theory.tasks import Task
 
 
@@ -108,8 +109,11 @@ def process_of(task: Task, answer: Order = "least-first") -> Process:
         if law.decisive is None:
             far = _pair(base, lambda r: (r + width + 1, (0, *other), (base ** (r + width), *other)))
             return replace(process, witness=far, why=law.statement)
-        known = tuple(WindowSlot("operand", o, (k,)) for o in range(task.operands) for k in range(law.decisive))
-        return replace(process, homes=(UNITS,) * task.operands, decided=known, why=law.statement)
+        last = law.decisive
+        known = tuple(WindowSlot("operand", o, (k,)) for o in range(task.operands) for k in range(last))
+        homes, answers = (UNITS,) * task.operands, (SAME_PLACE, UNITS)
+        units = replace(process, homes=homes, decided=known, answers=answers, why=law.statement)
+        return replace(units, table=cache(lambda: residue_table(units, last)))
     if task.operation is tasks.ADDITION:
         if answer == "least-first":
             return replace(process, machine=_carry(base, task.operands * (base - 1) + 1), why="the state is the carry")

@@ -25,9 +25,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from carryproof.theory.errors import bad, unknown
-from carryproof.theory.processes import Process, WindowSlot
+from carryproof.theory.processes import ABSENT, END, Process, WindowSlot
 from carryproof.theory.ranges import OperandLaw, require_lengths, write_lengths
-from carryproof.theory.readers import ABSENT, END, Family, Keys, Reader, Window, distinct, reader_of
+from carryproof.theory.readers import Family, Keys, Reader, Window, distinct, reader_of
 
 FAMILIES_LIMIT = 64  # combinations of operand lengths
 FAR = 64  # from here on an answer is longer than its operands by as many digits as at any greater length
@@ -193,7 +193,12 @@ def windows_shown(
 
 
 def windows_of_views(process: Process, *, law: Law = "spelled") -> Keys:
-    """Every window of every length with the token before; keys of ``reader_of(process, (process.output_at(1),))``."""
+    """Every window of every length with the token before; keys of ``reader_of(process, (process.output_at(1),))``.
+
+    Where the views of a process are listed the keys are the numbers of its table's rows.
+    """
+    if process.table is not None:
+        return np.arange(len(process.table().views))
     before = (process.output_at(1),)
     longest = shortest_training(process, law=law, more=before).length
     return windows_shown(process, range(1, longest + 1), law=law, more=before)

@@ -17,12 +17,15 @@ coupling, Cho et al., arXiv 2405.20671.
 addition of 2 numbers in base 10, most-first: no window of any radius determines the digit, ...
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, get_args
 
+import numpy as np
+
 from carryproof.theory.averaging import ties
-from carryproof.theory.processes import Process, WindowSlot
+from carryproof.theory.errors import bad
+from carryproof.theory.processes import Process, Table, WindowSlot
 from carryproof.theory.windows import dependency_window
 
 Apart = Literal["nothing", "answer", "operands"]  # whose digits of equal significance have axes of their own
@@ -33,7 +36,8 @@ class Derivation:
     """What attention is told of a process: for each slot of the window the class of its key.
 
     ``slots`` are the dependency window and the token before, which is the query. ``classes`` are pairs of an axis and
-    an offset; ``slot_classes[k]`` is the class of slot k. ``axes`` are the homes that places are counted from.
+    an offset; ``slot_classes[k]`` is the class of slot k, and two beyond the last one where slot k is the query itself
+    and looked for at no place. ``axes`` are the homes that places are counted from.
     """
 
     process: Process
@@ -48,9 +52,11 @@ class Derivation:
         """The name under which a decoder builds the encoding: its classes."""
         return "window:" + ",".join(f"{axis}{offset:+d}" for axis, offset in self.classes)
 
-    def axis_of(self, slot: WindowSlot) -> int:
-        """The axis on which the keys of a slot are placed."""
-        return self.classes[self.slot_classes[self.slots.index(slot)]][0]
+    @property
+    def placed(self) -> tuple[tuple[WindowSlot, int], ...]:
+        """The slots that are looked for at a place, each with the axis of that place: all but the query itself."""
+        pairs = zip(self.slots, self.slot_classes, strict=True)
+        return tuple((slot, self.classes[kind][0]) for slot, kind in pairs if kind < len(self.classes))
 
     @property
     def told(self) -> str:
@@ -85,6 +91,8 @@ def derive(process: Process) -> Derivation | Obstruction:
 
     Raises ``ValueError`` for a process whose windows cannot be enumerated (see ``coverage.windows_shown``).
     """
+    if process.table is not None:
+        return _tabled(process, process.table())
     found = dependency_window(process)
     if not found.bounded or not found.position_independent:
         return Obstruction(process=process, statement=found.statement)
@@ -105,7 +113,7 @@ def _classified(process: Process, slots: tuple[WindowSlot, ...], apart: Apart) -
     classes: dict[tuple[int, int], int] = {}
     slot_classes = []
     for slot in slots:
-        home = process.homes[slot.operand].text if slot.role == "operand" else process.coordinates[-1]
+        home = _home(process, slot)
         kind = {"nothing": None, "answer": slot.role, "operands": (slot.role, slot.operand)}[apart]
         axes.setdefault((home, kind), home)
         axis = list(axes).index((home, kind))
@@ -120,10 +128,28 @@ def _classified(process: Process, slots: tuple[WindowSlot, ...], apart: Apart) -
     )
 
 
+def _home(process: Process, slot: WindowSlot) -> str:
+    if slot.role == "operand":
+        return process.homes[slot.operand].text
+    return process.answers[slot.operand].text if slot.operand else process.coordinates[-1]
+
+
+def _tabled(process: Process, table: Table) -> Derivation:
+    """Every number on an axis of its own: no averaging head confuses different views, as '=' is seen too."""
+    views = np.unique(np.column_stack([table.queries, table.views]), axis=0)
+    if (views[1:, :-1] == views[:-1, :-1]).all(axis=1).any():
+        raise bad("table", process.name, "one in which what a query sees decides the token")
+    looked_for = tuple(slot for slot in table.slots if slot != process.output_at(1))
+    derived = _classified(process, looked_for, "operands")
+    kinds = dict(zip(looked_for, derived.slot_classes, strict=True))
+    itself = len(derived.classes) + 1
+    return replace(derived, slots=table.slots, slot_classes=tuple(kinds.get(slot, itself) for slot in table.slots))
+
+
 def _shows_only_the_window(derived: Derivation) -> bool:
     """Whether every digit that a class shows is a slot of the window, or an answer not yet written."""
     behind = derived.process.output_at(1).offset[-1]
-    numbers = {(slot.role, slot.operand): derived.axis_of(slot) for slot in derived.slots}
+    numbers = {(slot.role, slot.operand): axis for slot, axis in derived.placed}
     shown = {(*number, offset) for number, on in numbers.items() for axis, offset in derived.classes if axis == on}
     slots = {(slot.role, slot.operand, slot.offset[-1]) for slot in derived.slots}
     return all(role == "answer" and offset * behind <= 0 for role, operand, offset in shown - slots)

@@ -73,6 +73,7 @@ def _problems(process: Process, size: int) -> int:
 
 
 def affordable(process: Process) -> int:
+    """The most places up to which all problems together are few enough to be enumerated unasked; 0 for none."""
     return max((size for size in range(1, 7) if _problems(process, size) <= PROBLEMS_UNASKED), default=0)
 
 
@@ -84,7 +85,8 @@ def require_finishable(process: Process, size: int) -> None:
         raise bad("size", size, f"a size of at most {PROBLEMS_LIMIT:,} problems; {process.name} has {count}")
 
 
-def _enumerated(process: Process, size: int) -> list[Digits]:
+def enumerated(process: Process, size: int) -> list[Digits]:
+    """Every problem of ``size`` places, as operand digits."""
     widths = process.widths(size)
     index = np.arange(process.base ** sum(widths))
     places = [(index // process.base**place % process.base).astype(np.uint8) for place in range(sum(widths))]
@@ -107,7 +109,7 @@ def _rows(process: Process, digits: list[Digits], slots: Sequence[WindowSlot]) -
         for slot in slots:
             column = nothing
             if slot.role == "answer":
-                column = written.get(tuple(map(sum, zip(coordinates, slot.offset, strict=True))), nothing)
+                column = written.get(_earlier(process, slot, coordinates, size), nothing)
             else:
                 place = process.homes[slot.operand].place(coordinates, size) + slot.offset[0]
                 if 0 <= place < digits[slot.operand].shape[1]:
@@ -116,6 +118,13 @@ def _rows(process: Process, digits: list[Digits], slots: Sequence[WindowSlot]) -
         rows.append((coordinates, np.stack(columns, axis=1) if columns else nothing[:, None], token))
         written[coordinates] = token
     return rows
+
+
+def _earlier(process: Process, slot: WindowSlot, coordinates: Coordinates, size: int) -> Coordinates:
+    """The coordinates of an earlier token."""
+    if slot.operand:
+        return (process.answers[slot.operand].place(coordinates, size) + slot.offset[0],)
+    return tuple(map(sum, zip(coordinates, slot.offset, strict=True)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,7 +166,7 @@ def _packed(values: Rows, extra: Values | None = None) -> Values:
 def pool(process: Process, size: int, slots: Sequence[WindowSlot]) -> _Pool:
     parts = []
     for places in range(1, size + 1):
-        digits = _enumerated(process, places)
+        digits = enumerated(process, places)
         for coordinates, values, tokens in _rows(process, digits, slots):
             there = np.flatnonzero(tokens >= 0)
             keep = there[np.unique(_packed(values[there], tokens[there]), return_index=True)[1]]

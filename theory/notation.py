@@ -120,6 +120,8 @@ def slot_name(process: Process, slot: WindowSlot) -> str:
     if slot.role == "operand":
         place = shifted(process.homes[slot.operand].text, slot.offset[0])
         return f"{operand_name(slot.operand, len(process.homes))}_{{{place}}}"
+    if slot.operand:
+        return f"c_{{{shifted(process.answers[slot.operand].text, slot.offset[0])}}}"
     *rows, place = map(shifted, process.coordinates, slot.offset)
     return "c" + "".join(f"^{{({row})}}" for row in rows) + f"_{{{place}}}"
 

@@ -26,11 +26,15 @@ Tokens = list[tuple[Coordinates, Values]]  # in the order of writing; -1 where a
 Problem = tuple[tuple[int, ...], ...]  # the digits of each operand, least significant first
 State = tuple[int, ...]
 Witness = Callable[[int], tuple[Problem, Problem]]
+ABSENT, END = -1, -2  # what a slot holds that holds nothing; the token after the answer
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class WindowSlot:
-    """A digit relative to the token: of an operand, ``offset`` from its home, or an earlier one of the answer."""
+    """A digit relative to the token: of an operand, ``offset`` from its home, or an earlier one of the answer.
+
+    For an earlier token ``operand`` says which of the process's ``answers`` the offset counts from.
+    """
 
     role: Literal["operand", "answer"]
     operand: int
@@ -62,6 +66,19 @@ class Home:
     place: Callable[[Any, int], Any]  # of coordinates as integers or as arrays of them
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Every view that problems of any length present, listed where no machine reads columns.
+
+    ``slots`` are what a token's query sees. A row of ``views`` is what they hold and the token, ABSENT and END among
+    them; ``queries`` are the tokens before, ABSENT for '='. Rows that no problem presents may be among them.
+    """
+
+    slots: tuple[WindowSlot, ...]
+    views: Values
+    queries: Values
+
+
 def _same_place(coordinates: Any, size: int) -> Any:
     return coordinates[-1]
 
@@ -86,7 +103,9 @@ class Process:
     ``machine`` reads the columns in the direction of ``order``; ``column(t)`` are the slots of the column t steps back,
     ``output(t)`` the token written there, and ``fixed`` what tells the machine's starts apart. ``witness(r)`` is a pair
     of problems in which something further than r from its home changes the answer, ``why`` says so in words.
-    ``decided`` is a window known from a law of its own, valid with a rule for each coordinate.
+    ``decided`` is a window known from a law of its own, with a rule for each coordinate where homes are the units.
+    ``answers`` are the places near which earlier tokens are looked for: the token's own, and others where a process
+    has them. ``table`` lists all views where no machine reads columns.
     """
 
     name: str
@@ -103,6 +122,8 @@ class Process:
     fixed: tuple[WindowSlot, ...] = ()
     witness: Witness | None = None
     decided: tuple[WindowSlot, ...] | None = None
+    answers: tuple[Home, ...] = (SAME_PLACE,)
+    table: Callable[[], Table] | None = None
     why: str = ""
 
     def text(self, slot: WindowSlot) -> str:
@@ -110,6 +131,8 @@ class Process:
         if slot.role == "operand":
             name = "ab"[slot.operand] if len(self.homes) <= 2 else f"a{slot.operand + 1}"
             return f"{name}[{shifted(self.homes[slot.operand].text, slot.offset[0])}]"
+        if slot.operand:
+            return f"c[{shifted(self.answers[slot.operand].text, slot.offset[0])}]"
         return f"c[{','.join(map(shifted, self.coordinates, slot.offset))}]"
 
     def column_at(self, back: int) -> tuple[WindowSlot, ...]:

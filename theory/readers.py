@@ -25,11 +25,10 @@ from numpy.typing import NDArray
 
 from carryproof.theory.errors import bad
 from carryproof.theory.machines import states, tables
-from carryproof.theory.processes import Process, WindowSlot
+from carryproof.theory.processes import ABSENT, END, Process, WindowSlot
 from carryproof.theory.windows import dependency_window
 
 WINDOWS_LIMIT = 1_500_000  # of one step, before repetitions are dropped: about a second
-ABSENT, END = -1, -2
 Values = NDArray[np.int64]
 Keys = NDArray[np.int64]  # windows as integers, rising
 Column = tuple[tuple[int, ...], ...]  # the digits that each operand may have at a place; ABSENT alone for none

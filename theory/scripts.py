@@ -26,7 +26,7 @@ from carryproof.theory.derivation import Derivation, derive
 from carryproof.theory.digits import Digits
 from carryproof.theory.errors import bad
 from carryproof.theory.machines import tables
-from carryproof.theory.processes import Process
+from carryproof.theory.processes import ABSENT, END, Process, Values
 
 NOTHING = -1
 Ids = NDArray[np.int64]
@@ -101,14 +101,27 @@ class Script:
         found = np.full((len(rows), len(self.derivation.slots) + 1), start - 1, dtype=np.int64)
         for column, slot in enumerate(self.derivation.slots):
             if slot.role == "answer":
-                place = rows + slot.offset[-1]
+                place = self.process.answers[slot.operand].place((rows,), size) + slot.offset[-1]
                 index = place - rows[0] if rising else rows[0] - place
-                found[:, column] = np.where((index >= 0) & (index < len(rows) - 1), start + index, NOTHING)
+                found[:, column] = np.where((index >= 0) & (index < np.arange(len(rows))), start + index, NOTHING)
             else:
                 width = widths[slot.operand]
                 place = self.process.homes[slot.operand].place((rows,), size) + slot.offset[0]
                 index = place if rising else width - 1 - place
                 found[:, column] = np.where((place >= 0) & (place < width), firsts[slot.operand] + index, NOTHING)
+        return found
+
+    def views(self, operands: list[Digits]) -> Values:
+        """What the query of every answer row sees ``[problem, row, view]``: the query, the slots, and the token.
+
+        Nothing is ABSENT, as is the query '=', and the end is END: rows of a ``Table`` with their queries before them.
+        """
+        size = operands[0].shape[1]
+        tokens, keys, start = self.write(operands), self.keys(size)[:, :-1], self.prompt_length(size)
+        held = np.where(keys == NOTHING, ABSENT, tokens[:, np.maximum(keys, 0)])
+        found = np.concatenate([tokens[:, start - 1 : -1, None], held, tokens[:, start:, None]], axis=2)
+        found[:, 0, 0] = ABSENT
+        found[:, -1, -1] = END
         return found
 
     def text(self, tokens: Sequence[int] | NDArray[np.int64]) -> str:
@@ -127,18 +140,16 @@ class Script:
 
     def _places(self, size: int) -> tuple[Ids, Ids, Ids]:
         derived, process = self.derivation, self.process
-        axis_of = {(slot.role, slot.operand): derived.axis_of(slot) for slot in derived.slots}
+        axis_of = {(slot.role, slot.operand if slot.role == "operand" else 0): axis for slot, axis in derived.placed}
         rows = _rows(self.process, size)
         keys = [(axis_of.get(("operand", o), NO_AXIS) if o >= 0 else NO_AXIS, p) for o, p in self._operand_places(size)]
         keys.append((ANCHOR_AXIS, 0))
         keys += [(axis_of[("answer", 0)], place) for place in rows[:-1]]
         keys.append((NO_AXIS, NOWHERE))  # the end
         homes = np.full((len(keys), len(derived.axes)), NOWHERE, dtype=np.int64)
-        for slot in derived.slots:
-            axis = derived.axis_of(slot)
-            for row, place in enumerate(rows):
-                home = process.homes[slot.operand].place((place,), size) if slot.role == "operand" else place
-                homes[self.prompt_length(size) - 1 + row, axis] = home
+        for slot, axis in derived.placed:
+            home = (process.homes if slot.role == "operand" else process.answers)[slot.operand]
+            homes[self.prompt_length(size) - 1 :, axis][: len(rows)] = home.place((np.array(rows),), size)
         axis, place = np.array(keys, dtype=np.int64).T
         return axis, place, homes
 
@@ -157,6 +168,12 @@ def script_of(process: Process) -> Script:
     derived = derive(process)
     if not isinstance(derived, Derivation):
         raise bad("process", process.name, f"one with a derived encoding; here is an obstruction: {derived}")
+    return Script(derivation=derived, values=max(process.base, _largest_token(process) + 1))
+
+
+def _largest_token(process: Process) -> int:
+    if process.table is not None:
+        return int(process.table().views[:, -1].max())
     assert process.machine is not None
     _, written, _ = tables(process.machine)
-    return Script(derivation=derived, values=max(process.base, int(written.max()) + 1))
+    return int(written.max())

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from carryproof.theory import cases, tasks
+from carryproof.theory.column_rows import column_rows
 from carryproof.theory.compatibility import decisive_digits
 from carryproof.theory.digits import require_base
 from carryproof.theory.errors import bad, require_integer, unknown
@@ -204,6 +205,12 @@ def _multiply_add_rows(base: int, operands: int, modulus: int | None) -> tuple[s
     return formula, (View(label="least-first", process=cases.multiply_add_rows(base), rule=rule),)
 
 
+def _column_rows(base: int, operands: int, modulus: int | None) -> tuple[str, tuple[View, ...]]:
+    rule = rf"c_{{t}} = (c_{{t-2n}} \bmod {base}) + a_{{i-j}} \cdot b_{{j}} + \lfloor c_{{t-1}} / {base} \rfloor"
+    formula = r"c_{t} = \text{the value of }a \cdot b\text{ at place }i\text{ of row }j\text{, for }t = 2nj + i"
+    return formula, (View(label="least-first", process=column_rows(base), rule=(rule,)),)
+
+
 def _digits_of_a_sum(base: int, operands: int, modulus: int | None) -> Process:
     assert modulus is not None
     # the residue of one number is the residue of a sum with zero, digit by digit
@@ -243,6 +250,13 @@ PROCESSES: dict[str, NamedProcess] = {
     "multiply-add-rows": NamedProcess(
         about="a*b with its running sums, row by row",
         make=_multiply_add_rows,
+        operands=(2, 2),
+        law="L18",
+        without=lambda base, operands, modulus: cases.process_of(tasks.multiplication(base=base)),
+    ),
+    "column-rows": NamedProcess(
+        about="a*b by rows of column values, carries and all",
+        make=_column_rows,
         operands=(2, 2),
         law="L18",
         without=lambda base, operands, modulus: cases.process_of(tasks.multiplication(base=base)),

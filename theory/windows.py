@@ -25,7 +25,7 @@ from typing import Literal
 from carryproof.theory.enumeration import Clash, affordable, clash, counterexample, pool, require_finishable
 from carryproof.theory.errors import bad, require_integer
 from carryproof.theory.machines import determines, machine_radius, tables
-from carryproof.theory.processes import Process, WindowSlot
+from carryproof.theory.processes import UNITS, Process, WindowSlot
 
 WITNESSED_RADII = (1, 2, 4, 8, 16, 32)
 
@@ -77,10 +77,10 @@ def dependency_window(process: Process, size: int | None = None) -> DependencyWi
     if process.machine is not None:
         return _decided_by_machine(process, places)
     if process.decided is not None:
-        statement = (
-            f"each digit is a function of {_join(process, process.decided)}, its own for each place: {process.why}"
-        )
-        return _result(process, process.decided, places, statement, status="proved", independent=False)
+        placed = UNITS in process.homes
+        own = ", its own for each place" if placed else ""
+        statement = f"each digit is a function of {_join(process, process.decided)}{own}: {process.why}"
+        return _result(process, process.decided, places, statement, status="proved", independent=not placed)
     if not places:
         require_finishable(process, 1)
     return _searched(process, max(places, 1))
