@@ -1,7 +1,8 @@
 """Training on scripts: one layer with the encoding that theory derives for a process, on a few short lengths.
 
 Only the answer's rows are computed, each from the keys that it sees. Batch t is a function of (seed, t): a trained
-length, then digits, uniform and with leading zeros allowed. Nothing here looks at lengths beyond the trained ones.
+length, then digits, leading zeros allowed: each uniform, or columns such that what the machine reads is uniform (so
+that the extreme sums of many digits are not rare). Nothing here looks at lengths beyond the trained ones.
 
 >>> from carryproof.theory import tasks
 >>> from carryproof.theory.cases import process_of
@@ -12,12 +13,14 @@ length, then digits, uniform and with leading zeros allowed. Nothing here looks 
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from carryproof.benchmarks.configuration import Recipe
@@ -27,8 +30,9 @@ from carryproof.models.decoder import Decoder
 from carryproof.models.windowed import rows_of, windowed_logits
 from carryproof.theory import content_hash
 from carryproof.theory.digits import Digits
-from carryproof.theory.errors import bad, require_integer
+from carryproof.theory.errors import bad, require_integer, unknown
 from carryproof.theory.fixed import FIXED
+from carryproof.theory.multisets import COLUMNS_LIMIT, every_column
 from carryproof.theory.processes import Process
 from carryproof.theory.ranges import require_lengths
 from carryproof.theory.scripts import Script, script_of
@@ -37,16 +41,22 @@ from carryproof.theory.subjects import build
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScriptRun:
-    """One training on scripts: the subject (name, base, operands, modulus), the lengths, the recipe and the seed."""
+    """One training on scripts: the subject (name, base, operands, modulus), the lengths, the recipe and the seed.
+
+    ``draw`` names the law of the operands, an entry of ``DRAWS``.
+    """
 
     subject: Mapping[str, Any]
     lengths: tuple[int, ...]
     recipe: Recipe
     seed: int
+    draw: str = "digits"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lengths", require_lengths("lengths", self.lengths))
         require_integer("seed", self.seed, 0)
+        if self.draw not in DRAWS:
+            raise unknown("draw", self.draw, DRAWS)
         if self.recipe.n_layers != 1:
             raise bad("recipe n_layers", self.recipe.n_layers, "1: only then is the receptive field one window")
 
@@ -71,13 +81,13 @@ class ScriptRun:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """All that changes numbers, as plain data."""
+        """All that changes numbers, as plain data; uniform digits are not named, as before there were other laws."""
         return {
             "subject": dict(self.subject),
             "lengths": list(self.lengths),
             "recipe": asdict(self.recipe),
             "seed": self.seed,
-        }
+        } | ({} if self.draw == "digits" else {"draw": self.draw})
 
     @property
     def run_id(self) -> str:
@@ -116,18 +126,64 @@ def process_named(subject: Mapping[str, Any]) -> Process:
 
 def draw_digits(process: Process, size: int, count: int, generator: np.random.Generator) -> list[Digits]:
     """Operand digits of ``count`` problems of ``size`` places, uniform over those that the process takes."""
+
+    def uniform() -> list[Digits]:
+        return [
+            generator.integers(0, process.base, size=(count, places), dtype=np.uint8) for places in process.widths(size)
+        ]
+
+    return _within_domain(process, uniform, count)
+
+
+def draw_letters(process: Process, size: int, count: int, generator: np.random.Generator) -> list[Digits]:
+    """Operand digits of problems whose columns are read as uniform letters, such as the sum of the digits in a column.
+
+    Of the columns that are read alike each is as likely. Problems that the process does not take are drawn again.
+    """
+    columns, firsts = _by_letter(process)
+
+    def uniform() -> list[Digits]:
+        letters = generator.integers(0, len(firsts) - 1, size=(count, size))
+        shares = generator.random((count, size))
+        digits = columns[firsts[letters] + (shares * np.diff(firsts)[letters]).astype(np.int64)]
+        return [np.ascontiguousarray(digits[..., operand]) for operand in range(columns.shape[1])]
+
+    return _within_domain(process, uniform, count)
+
+
+@cache
+def _by_letter(process: Process) -> tuple[Digits, NDArray[np.int64]]:
+    """All columns ``[column, operand]`` in the order of their letters, and where each letter that occurs begins."""
+    machine, operands = process.machine, len(process.homes)
+    if machine is None or machine.read is None or process.fixed or len(set(process.homes)) > 1:
+        raise bad("draw", "letters", f"digits for {process.name}: no machine reads its operands column by column")
+    if process.base**operands > COLUMNS_LIMIT:
+        raise bad("draw", "letters", f"digits for {process.name}: its columns are more than {COLUMNS_LIMIT:,}")
+    columns = every_column(process.base, operands)
+    letters = machine.read(columns)
+    order = np.argsort(letters, kind="stable")
+    firsts = np.unique(letters[order], return_index=True)[1]
+    return columns[order].astype(np.uint8), np.append(firsts, len(columns))
+
+
+def _within_domain(process: Process, draw: Callable[[], list[Digits]], count: int) -> list[Digits]:
+    """The first ``count`` of the problems drawn that the process takes."""
     kept: list[list[Digits]] = []
     missing = count
     while missing > 0:
-        digits = [
-            generator.integers(0, process.base, size=(count, places), dtype=np.uint8) for places in process.widths(size)
-        ]
+        digits = draw()
         if process.domain is not None:
             inside = process.domain(digits)
             digits = [each[inside] for each in digits]
         kept.append(digits)
         missing -= len(digits[0])
     return [np.concatenate(parts)[:count] for parts in zip(*kept, strict=True)]
+
+
+DRAWS: dict[str, Callable[[Process, int, int, np.random.Generator], list[Digits]]] = {
+    "digits": draw_digits,
+    "letters": draw_letters,
+}
 
 
 def train_script(run: ScriptRun) -> tuple[Decoder, float]:
@@ -140,7 +196,7 @@ def train_script(run: ScriptRun) -> tuple[Decoder, float]:
     for step in range(recipe.steps):
         generator = np.random.default_rng([run.seed, step])
         size = int(generator.choice(run.lengths))
-        operands = draw_digits(script.process, size, recipe.batch, generator)
+        operands = DRAWS[run.draw](script.process, size, recipe.batch, generator)
         train_step(model, optimizer, script, operands, recipe.scale_at(step))
     return model, time.perf_counter() - began
 

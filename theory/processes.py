@@ -86,7 +86,8 @@ class Process:
     ``machine`` reads the columns in the direction of ``order``; ``column(t)`` are the slots of the column t steps back,
     ``output(t)`` the token written there, and ``fixed`` what tells the machine's starts apart. ``witness(r)`` is a pair
     of problems in which something further than r from its home changes the answer, ``why`` says so in words.
-    ``decided`` is a window known from a law of its own, valid with a rule for each coordinate.
+    ``decided`` is a window known from a law of its own, valid with a rule for each coordinate. Where ``columns`` are
+    multisets, windows are looked at with the digits of a column in rising order only (see ``theory.multisets``).
     """
 
     name: str
@@ -103,6 +104,7 @@ class Process:
     fixed: tuple[WindowSlot, ...] = ()
     witness: Witness | None = None
     decided: tuple[WindowSlot, ...] | None = None
+    columns: Literal["tuples", "multisets"] = "tuples"
     why: str = ""
 
     def text(self, slot: WindowSlot) -> str:
