@@ -60,7 +60,7 @@ def test_a_model_says_where_it_comes_from(name: str) -> None:
 
 @every_model_or_slow
 def test_training_showed_every_window_and_no_longer_length_than_that_takes(name: str) -> None:
-    process = process_named(ENTRIES[name].subject)
+    process = ENTRIES[name].script().process
     shortest = shortest_training(process, law="spelled", more=(process.output_at(1),))
     assert ENTRIES[name].lengths == tuple(range(1, shortest.length + 1))
     assert shortest.windows[-1] == windows(name)
