@@ -37,7 +37,7 @@ def test_every_law_draws_problems_that_the_process_takes(process, law: str, size
 
 
 def test_letters_are_uniform_and_so_are_the_columns_of_each() -> None:
-    """Each column of three digits of base 4 has the share 1 / (10 sums * columns of its sum), within five deviations."""
+    """A column of three digits of base 4 has the share 1 / (10 sums * columns of its sum), within five deviations."""
     digits = np.stack(draw_letters(READ[0], 2, COUNT, np.random.default_rng(0)), axis=-1).reshape(-1, 3)
     counts = Counter(map(tuple, digits.tolist()))
     alike = Counter(map(sum, product(range(4), repeat=3)))
