@@ -1,6 +1,7 @@
 """Windows as multisets: those of all problems with the digits of each column sorted, with the counts kept right."""
 
 import math
+from collections import Counter
 from dataclasses import replace
 from itertools import permutations
 
@@ -214,3 +215,18 @@ def test_what_is_too_much_is_refused_with_its_count() -> None:
         windows_shown(as_multisets(SUMS[0]), [2], law="longest")
     with pytest.raises(ValueError, match="at most 2,500,000 windows at a place; here are 3,000,000"):
         shortest_training(process_of(tasks.addition(3)))
+
+
+def test_ties_of_views_that_do_not_fit_one_integer() -> None:
+    """Five numbers in base 2: 21 keys in a view, and the anchor."""
+    process = as_multisets(process_of(tasks.addition(5, base=2)))
+    before = process.output_at(1)
+    reader = reader_of(process, (before,))
+    follow: dict[tuple, set] = {}
+    for *values, token in unpacked(process, windows_of_views(process)):
+        held = [(slot, value) for slot, value in zip(reader.slots, values, strict=True) if value >= 0]
+        seen = frozenset(Counter((value, slot.offset) for slot, value in held).items())
+        follow.setdefault((dict(held).get(before), seen), set()).add(token)  # with "=" no two counts share a factor
+    found = ties(process, anchor=True)
+    assert len(found) == sum(len(tokens) - 1 for tokens in follow.values())
+    assert found and len(reader.slots) == 21
