@@ -147,7 +147,8 @@ def certify(
     found, slack = margins(model, script, keys)
     wrong = np.flatnonzero(~(found > 0))
     failures = (_failure(model, script, int(keys[index])) for index in wrong[:TRIED_FAILURES])
-    padded = " with both sides padded to one length" if len(process.homes) > 1 else ""
+    numbers = "both sides" if len(process.homes) == 2 else "all numbers"
+    padded = f" with {numbers} padded to one length" if len(process.homes) > 1 else ""
     return Certificate(
         subject=subject,
         statement=f"{process.name}, written {process.order}{padded}, at every length",

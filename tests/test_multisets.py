@@ -211,6 +211,8 @@ def test_what_is_too_much_is_refused_with_its_count() -> None:
         derive(process_of(tasks.addition(5)))
     with pytest.raises(ValueError, match=r"at most 2,500,000 windows at a place; here are 10,000,000$"):
         windows_shown(process_of(tasks.addition(7)), [1])
+    with pytest.raises(ValueError, match="operands_apart: got True; allowed: False where the digits of a column"):
+        ties(as_multisets(SUMS[0]), anchor=True, operands_apart=True)
     with pytest.raises(ValueError, match="law: got 'operands of several lengths'; allowed: exact or spelled"):
         windows_shown(as_multisets(SUMS[0]), [2], law="longest")
     with pytest.raises(ValueError, match="at most 2,500,000 windows at a place; here are 3,000,000"):

@@ -86,6 +86,8 @@ def ties(process: Process, *, anchor: bool, operands_apart: bool = False, law: L
     lengths are looked at. Raises ``ValueError`` outside the domain of ``coverage.windows_shown``, or beyond 2,500,000
     windows.
     """
+    if operands_apart and process.columns == "multisets":
+        raise bad("operands_apart", operands_apart, "False where the digits of a column are read as a multiset")
     keys = windows_of_views(process, law=law)
     if len(keys) > TIES_LIMIT:
         raise bad("process", process.name, f"one with at most {TIES_LIMIT:,} windows; it has {len(keys):,}")
