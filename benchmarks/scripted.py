@@ -32,7 +32,7 @@ from carryproof.theory import content_hash
 from carryproof.theory.digits import Digits
 from carryproof.theory.errors import bad, require_integer, unknown
 from carryproof.theory.fixed import FIXED
-from carryproof.theory.multisets import COLUMNS_LIMIT, every_column
+from carryproof.theory.multisets import COLUMNS_LIMIT, every_column, exchangeable
 from carryproof.theory.processes import Process
 from carryproof.theory.ranges import require_lengths
 from carryproof.theory.scripts import Script, script_of
@@ -143,12 +143,40 @@ def draw_letters(process: Process, size: int, count: int, generator: np.random.G
     columns, firsts = _by_letter(process)
 
     def uniform() -> list[Digits]:
-        letters = generator.integers(0, len(firsts) - 1, size=(count, size))
-        shares = generator.random((count, size))
-        digits = columns[firsts[letters] + (shares * np.diff(firsts)[letters]).astype(np.int64)]
-        return [np.ascontiguousarray(digits[..., operand]) for operand in range(columns.shape[1])]
+        return _split(_of_letters(columns, firsts, (count, size), generator))
 
     return _within_domain(process, uniform, count)
+
+
+def draw_multisets(process: Process, size: int, count: int, generator: np.random.Generator) -> list[Digits]:
+    """As ``draw_letters``, but of the multisets of digits that are read alike each is as likely, in any order.
+
+    Columns of equal digits, which stand in one order only, are then no rarer than others.
+    """
+    if not exchangeable(process):
+        raise bad("draw", "multisets", f"digits for {process.name}: no three operands can be exchanged in it")
+    columns, firsts = _by_letter(process)
+    rising = (np.diff(columns.astype(np.int64), axis=1) >= 0).all(axis=1)
+    before = np.concatenate([[0], np.cumsum(rising)])
+
+    def uniform() -> list[Digits]:
+        digits = _of_letters(columns[rising], before[firsts], (count, size), generator)
+        return _split(generator.permuted(digits, axis=-1))
+
+    return _within_domain(process, uniform, count)
+
+
+def _of_letters(
+    columns: Digits, firsts: NDArray[np.int64], shape: tuple[int, int], generator: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Columns ``[problem, place, operand]``: a letter, then one of its columns, which begin at ``firsts``."""
+    letters = generator.integers(0, len(firsts) - 1, size=shape)
+    shares = generator.random(shape)
+    return columns[firsts[letters] + (shares * np.diff(firsts)[letters]).astype(np.int64)]
+
+
+def _split(digits: NDArray[np.uint8]) -> list[Digits]:
+    return [np.ascontiguousarray(digits[..., operand]) for operand in range(digits.shape[-1])]
 
 
 @cache
@@ -183,6 +211,7 @@ def _within_domain(process: Process, draw: Callable[[], list[Digits]], count: in
 DRAWS: dict[str, Callable[[Process, int, int, np.random.Generator], list[Digits]]] = {
     "digits": draw_digits,
     "letters": draw_letters,
+    "multisets": draw_multisets,
 }
 
 
