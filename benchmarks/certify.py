@@ -31,8 +31,8 @@ from carryproof.benchmarks.scripted import process_named, row_views
 from carryproof.benchmarks.store import read_json, require_fields
 from carryproof.models.checkpoints import digest, write_atomically
 from carryproof.models.decoder import ACTIVATIONS, Block, Decoder
-from carryproof.models.rounding import rounding_bound
-from carryproof.models.windowed import ROWS_AT_ONCE, RowViews, require_windowed, windowed_logits
+from carryproof.models.rounding import followed_logits
+from carryproof.models.windowed import RowViews, require_windowed, windowed_logits
 from carryproof.theory import content_hash
 from carryproof.theory.coverage import shortest_problem, windows_of_views
 from carryproof.theory.digits import Digits
@@ -45,6 +45,7 @@ from carryproof.theory.scripts import Script, script_of
 SCHEMA_VERSION = 1
 SHOWN_FAILURES = 10
 TRIED_FAILURES = 200
+WINDOWS_AT_ONCE = 2_048  # whose hidden values stay in a processor's cache
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,11 +146,12 @@ def certify(
         raise bad("encoding", model.config.encoding, allowed)
     if model.config.d_vocab != script.vocabulary:
         raise bad("d_vocab", model.config.d_vocab, f"{script.vocabulary}, the tokens of {process.name}")
-    keys = windows_of_views(process)
+    keys = windows_of_views(script.process)
     found, slack = margins(model, script, keys)
     wrong = np.flatnonzero(~(found > 0))
     failures = (_failure(model, script, int(keys[index])) for index in wrong[:TRIED_FAILURES])
-    padded = " with both sides padded to one length" if len(process.homes) > 1 else ""
+    numbers = "both sides" if len(process.homes) == 2 else "all numbers"
+    padded = f" with {numbers} padded to one length" if len(process.homes) > 1 else ""
     more = "" if process.table is None else " (windows are listed, and more may be than problems present)"
     return Certificate(
         subject=subject,
@@ -224,13 +226,13 @@ def margins(
     views, targets = window_views(script, keys)
     classes = script.derivation.slot_classes
     found, slack = [], []
-    for first in range(0, len(targets), ROWS_AT_ONCE):
-        part = slice(first, first + ROWS_AT_ONCE)
+    for first in range(0, len(targets), WINDOWS_AT_ONCE):
+        part = slice(first, first + WINDOWS_AT_ONCE)
         rows = RowViews(query=views.query[part], keys=views.keys[part], seen=views.seen[part])
-        logits, target = windowed_logits(double, rows, classes), targets[part, None]
+        followed, target = followed_logits(double, rows, classes), targets[part, None]
+        logits, bound = followed.value, followed.error
         others = logits.scatter(1, target, -torch.inf).max(dim=1).values
         found.append(logits.gather(1, target)[:, 0] - others)
-        bound = rounding_bound(double, rows, classes)
         off = (windowed_logits(model, rows, classes).double() - logits).abs().amax(dim=1)
         slack.append(torch.where(off <= bound, found[-1] - 2 * bound, -torch.inf))
     return torch.cat(found).numpy(), torch.cat(slack).numpy()

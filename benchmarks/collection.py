@@ -39,6 +39,9 @@ PRODUCTS = replace(SMALL, d_mlp=512, steps=6000, batch=1024, muon_rate=0.02)
 ROWS = replace(SMALL, n_heads=4, d_mlp=128, steps=1000, batch=1024)
 RESIDUES = replace(ROWS, steps=2000, muon_rate=0.02)
 DECIMAL_ROWS = replace(ROWS, d_mlp=512, steps=6000, batch=2048, muon_rate=0.02)
+# sums of many digits: without Muon all windows come out right, and the weights too large for the bound on rounding
+SUMS = replace(LARGE, steps=5000, batch=512, warmup_steps=50, weight_decay=0.1, muon_rate=0.02)
+SMALL_SUMS = replace(SUMS, d_model=32, steps=4000, batch=256)
 
 
 def _run(recipe: Recipe, longest: int, name: str, *, problems: int = 0, **subject: int | str) -> ScriptRun:
@@ -46,11 +49,18 @@ def _run(recipe: Recipe, longest: int, name: str, *, problems: int = 0, **subjec
     return ScriptRun(subject={"name": name, **subject}, lengths=lengths, recipe=recipe, seed=0, problems=problems)
 
 
+def _sum(recipe: Recipe, draw: str, operands: int, base: int) -> ScriptRun:
+    # of uniform digits the extreme sums are rare and the carries into them rarer, and so are four equal digits
+    return replace(_run(recipe, 3, "addition", base=base, operands=operands), draw=draw)
+
+
 ENTRIES: dict[str, ScriptRun] = {
     "addition-base2": _run(SMALL, 3, "addition", base=2),
     "addition-base3": _run(MEDIUM, 3, "addition", base=3),
     "addition-base10": _run(LARGE, 3, "addition", base=10),
     "addition-base16": _run(replace(DECAYED, steps=3000, batch=512, warmup_steps=50), 3, "addition", base=16),
+    "addition-of-3-base4": _sum(SMALL_SUMS, "letters", 3, 4),
+    "addition-of-3-base10": _sum(SUMS, "letters", 3, 10),
     "unsigned-subtraction-base10": _run(DECAYED, 4, "unsigned-subtraction", base=10),
     "multiplication-base2": _run(ROWS, 6, "column-rows", base=2, problems=20_000),
     "multiplication-base3": _run(ROWS, 4, "column-rows", base=3, problems=20_000),

@@ -22,9 +22,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from carryproof.benchmarks.draws import DRAWS
 from carryproof.benchmarks.optimizer import Optimizer
 from carryproof.benchmarks.right_windows import beyond_rounding, shown_windows, wrong_windows
-from carryproof.benchmarks.scripted import ScriptRun, draw_digits, train_step
+from carryproof.benchmarks.scripted import ScriptRun, train_step
 from carryproof.models.decoder import Decoder
 from carryproof.theory.coverage import shortest_problem
 from carryproof.theory.digits import Digits
@@ -86,7 +87,7 @@ def train_guided(run: ScriptRun, *, every: int = EVERY, at_once: int = FED_AT_ON
             pool = problems_by_size(process, chosen)
         generator = np.random.default_rng([run.seed, steps])
         size = int(generator.choice(run.lengths))
-        operands = draw_digits(process, size, recipe.batch, generator)
+        operands = DRAWS[run.draw](process, size, recipe.batch, generator)
         if size in pool:
             rows = generator.integers(len(pool[size][0]), size=min(recipe.batch // 2, len(pool[size][0])))
             operands = [

@@ -27,14 +27,16 @@ from carryproof import __version__
 from carryproof.benchmarks import store
 from carryproof.benchmarks.certify import certify
 from carryproof.benchmarks.configuration import FIRST_TEST_SEED, Recipe
+from carryproof.benchmarks.draws import draw_digits
 from carryproof.benchmarks.right_windows import answered, never_shown, share_right, wrong_windows
-from carryproof.benchmarks.scripted import ScriptRun, draw_digits, process_named, train_script
+from carryproof.benchmarks.scripted import ScriptRun, process_named, train_script
 from carryproof.benchmarks.statistics import holm, interval
 from carryproof.models import checkpoints
 from carryproof.models.decoder import Decoder
 from carryproof.theory import content_hash
 from carryproof.theory.coverage import shortest_training, windows_of_views
 from carryproof.theory.errors import require_integer, unknown
+from carryproof.theory.multisets import as_multisets
 from carryproof.theory.prediction import write_fraction
 from carryproof.theory.readers import Keys
 from carryproof.theory.scripts import Script
@@ -60,7 +62,7 @@ class Study:
     @property
     def shortest(self) -> int:
         """n*, from which on the lengths 1 .. n present every window together with the token before."""
-        process = process_named(self.subject)
+        process = as_multisets(process_named(self.subject))
         return shortest_training(process, law="spelled", more=(process.output_at(1),)).length
 
     def runs(self, seeds: int) -> list[ScriptRun]:

@@ -24,8 +24,9 @@ import numpy as np
 from carryproof import __version__
 from carryproof.benchmarks.certify import certify, write_certificate
 from carryproof.benchmarks.configuration import ENGINE, FIRST_TEST_SEED, SCHEMA_VERSION, Recipe
+from carryproof.benchmarks.draws import draw_digits
 from carryproof.benchmarks.right_windows import answered
-from carryproof.benchmarks.scripted import ScriptRun, draw_digits, process_named, train_script
+from carryproof.benchmarks.scripted import ScriptRun, process_named, train_script
 from carryproof.benchmarks.store import CERTIFICATE, new_run, write_json
 from carryproof.benchmarks.train import LossPoint
 from carryproof.models import checkpoints

@@ -1,7 +1,8 @@
 """Training on scripts: one layer with the encoding that theory derives for a process, on a few short lengths.
 
 Only the answer's rows are computed, each from the keys that it sees. Batch t is a function of (seed, t): a trained
-length, then digits, uniform and with leading zeros allowed. Nothing here looks at lengths beyond the trained ones.
+length, then digits, leading zeros allowed: each uniform, or columns such that what the machine reads is uniform (so
+that the extreme sums of many digits are not rare). Nothing here looks at lengths beyond the trained ones.
 
 >>> from carryproof.theory import tasks
 >>> from carryproof.theory.cases import process_of
@@ -23,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from carryproof.benchmarks.configuration import Recipe
+from carryproof.benchmarks.draws import DRAWS
 from carryproof.benchmarks.optimizer import Optimizer
 from carryproof.benchmarks.train import LOGGED_POINTS, LossPoint
 from carryproof.models.config import DecoderConfig
@@ -30,7 +32,7 @@ from carryproof.models.decoder import Decoder
 from carryproof.models.windowed import RowViews, rows_of, windowed_logits
 from carryproof.theory import content_hash
 from carryproof.theory.digits import Digits
-from carryproof.theory.errors import bad, require_integer
+from carryproof.theory.errors import bad, require_integer, unknown
 from carryproof.theory.fixed import FIXED
 from carryproof.theory.processes import ABSENT, END, Process, Values
 from carryproof.theory.ranges import require_lengths
@@ -45,19 +47,23 @@ PROBLEMS_AT_ONCE = 20_000
 class ScriptRun:
     """One training on scripts: the subject (name, base, operands, modulus), the lengths, the recipe and the seed.
 
-    With ``problems`` so many of each length are drawn once, and a batch holds rows in place of problems: of all that
-    these problems show the different ones, each as likely as any other. Rare ones are then as frequent as common ones.
+    ``draw`` names the law of the operands, an entry of ``DRAWS``. With ``problems`` so many of each length are drawn
+    once, and a batch holds rows in place of problems: of all that these problems show the different ones, each as
+    likely as any other. Rare ones are then as frequent as common ones.
     """
 
     subject: Mapping[str, Any]
     lengths: tuple[int, ...]
     recipe: Recipe
     seed: int
+    draw: str = "digits"
     problems: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lengths", require_lengths("lengths", self.lengths))
         require_integer("seed", self.seed, 0)
+        if self.draw not in DRAWS:
+            raise unknown("draw", self.draw, DRAWS)
         require_integer("problems", self.problems, 0)
         if self.recipe.n_layers != 1:
             raise bad("recipe n_layers", self.recipe.n_layers, "1: only then is the receptive field one window")
@@ -83,14 +89,15 @@ class ScriptRun:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """All that changes numbers, as plain data."""
+        """All that changes numbers, as plain data; what older runs had no choice of is named only where it differs."""
         every = {
             "subject": dict(self.subject),
             "lengths": list(self.lengths),
             "recipe": asdict(self.recipe),
             "seed": self.seed,
         }
-        return every | ({"problems": self.problems} if self.problems else {})
+        law = {} if self.draw == "digits" else {"draw": self.draw}
+        return every | law | ({"problems": self.problems} if self.problems else {})
 
     @property
     def run_id(self) -> str:
@@ -127,22 +134,6 @@ def process_named(subject: Mapping[str, Any]) -> Process:
     return views[label]
 
 
-def draw_digits(process: Process, size: int, count: int, generator: np.random.Generator) -> list[Digits]:
-    """Operand digits of ``count`` problems of ``size`` places, uniform over those that the process takes."""
-    kept: list[list[Digits]] = []
-    missing = count
-    while missing > 0:
-        digits = [
-            generator.integers(0, process.base, size=(count, places), dtype=np.uint8) for places in process.widths(size)
-        ]
-        if process.domain is not None:
-            inside = process.domain(digits)
-            digits = [each[inside] for each in digits]
-        kept.append(digits)
-        missing -= len(digits[0])
-    return [np.concatenate(parts)[:count] for parts in zip(*kept, strict=True)]
-
-
 def train_script(run: ScriptRun, progress: Callable[[LossPoint], None] = lambda point: None) -> tuple[Decoder, float]:
     """Train the model of a run; return it with the seconds that training took.
 
@@ -159,7 +150,7 @@ def train_script(run: ScriptRun, progress: Callable[[LossPoint], None] = lambda 
         generator = np.random.default_rng([run.seed, step])
         if shown is None:
             size = int(generator.choice(run.lengths))
-            operands = draw_digits(script.process, size, recipe.batch, generator)
+            operands = DRAWS[run.draw](script.process, size, recipe.batch, generator)
             loss, right = train_step(model, optimizer, script, operands, recipe.scale_at(step))
         else:
             chosen = shown[generator.integers(len(shown), size=recipe.batch)]
@@ -183,7 +174,7 @@ def shown_views(run: ScriptRun) -> Values:
         generator = np.random.default_rng([run.seed, length])
         for first in range(0, run.problems, PROBLEMS_AT_ONCE):
             count = min(PROBLEMS_AT_ONCE, run.problems - first)
-            views = script.views(draw_digits(script.process, length, count, generator))
+            views = script.views(DRAWS[run.draw](script.process, length, count, generator))
             keys = distinct(np.concatenate([keys, ((views + 2) @ powers).ravel()]))
     return keys[:, None] // powers % radix - 2
 

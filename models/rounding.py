@@ -87,9 +87,14 @@ def normalized(x: Followed, norm: LayerNorm) -> Followed:
     return Followed(value=value, error=_held(largest * x.error / lowest + local, x.value.norm(dim=-1) + x.error))
 
 
-@torch.no_grad()
 def rounding_bound(model: Decoder, rows: RowViews, slot_classes: Sequence[int]) -> Float[Tensor, " row"]:
-    """The most that single precision can move a logit of each row; the model is given in double precision.
+    """The most that single precision can move a logit of each row; see ``followed_logits``."""
+    return followed_logits(model, rows, slot_classes).error
+
+
+@torch.no_grad()
+def followed_logits(model: Decoder, rows: RowViews, slot_classes: Sequence[int]) -> Followed:
+    """The logits ``[row, d_vocab]`` and how far single precision can move them; the model is in double precision.
 
     Raises ``ValueError`` for a normalization other than LN, and where the model is not windowed.
     """
@@ -123,7 +128,7 @@ def rounding_bound(model: Decoder, rows: RowViews, slot_classes: Sequence[int]) 
     name = model.config.activation
     bent = LIPSCHITZ[name] * pre.error + LIBRARY * UNIT * (pre.value.norm(dim=-1) + pre.error)
     x = x + linear(Followed(value=ACTIVATIONS[name](pre.value), error=bent), mlp.W_out, mlp.b_out)
-    return linear(normalized(x, model.ln_final), model.unembed.W_U, model.unembed.b_U).error
+    return linear(normalized(x, model.ln_final), model.unembed.W_U, model.unembed.b_U)
 
 
 def _mixed(q: Followed, k: Followed, v: Followed, seen: Tensor, bias: Float[Tensor, " slot"]) -> Followed:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from carryproof.benchmarks.certify import certify, check_certificate, decode, window_views
 from carryproof.benchmarks.configuration import Recipe
-from carryproof.benchmarks.scripted import ScriptRun, draw_digits, process_named, train_script
+from carryproof.benchmarks.draws import draw_digits
+from carryproof.benchmarks.scripted import ScriptRun, process_named, train_script
 from carryproof.models import Decoder, DecoderConfig
 from carryproof.models.rounding import rounding_bound
 from carryproof.models.windowed import RowViews, generate, require_windowed, rows_of, windowed_logits

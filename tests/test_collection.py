@@ -12,7 +12,8 @@ import carryproof
 from carryproof.benchmarks.certify import check_certificate
 from carryproof.benchmarks.collection import ENTRIES, is_finished, main, make_missing, table
 from carryproof.benchmarks.configuration import Recipe
-from carryproof.benchmarks.scripted import ScriptRun, draw_digits, process_named
+from carryproof.benchmarks.draws import draw_digits
+from carryproof.benchmarks.scripted import ScriptRun, process_named
 from carryproof.models import Decoder, load, read_about
 from carryproof.models.library import FOLDER, certificate_of, locate, names
 from carryproof.models.windowed import rows_of, windowed_logits
@@ -21,7 +22,7 @@ from carryproof.theory.scripts import script_of
 
 DIGITS = {"column-rows": 50}  # whose texts grow with the square
 QUICK_WINDOWS = 2_500  # decided in a second
-QUICK = {"addition-base10"}  # and this one, in a few
+QUICK = {"addition-base10", "addition-of-3-base10"}  # and these, in a few
 
 
 def windows(name: str) -> int:
@@ -60,7 +61,7 @@ def test_a_model_says_where_it_comes_from(name: str) -> None:
 
 @every_model_or_slow
 def test_training_showed_every_window_and_no_longer_length_than_that_takes(name: str) -> None:
-    process = process_named(ENTRIES[name].subject)
+    process = ENTRIES[name].script().process
     if process.table is not None:
         assert windows(name) == len(process.table().views)  # which training need not show, see docs/certificates.md
         return

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from carryproof.benchmarks.certify import certify, listed, margins
 from carryproof.benchmarks.configuration import Recipe
-from carryproof.benchmarks.scripted import ScriptRun, draw_digits, shown_views, train_script
+from carryproof.benchmarks.draws import draw_digits
+from carryproof.benchmarks.scripted import ScriptRun, shown_views, train_script
 from carryproof.models import load
 from carryproof.models.windowed import generate
 from carryproof.theory import tasks

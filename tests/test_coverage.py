@@ -204,7 +204,7 @@ def test_what_is_refused() -> None:
         shortest_training(process_of(tasks.multiplication()))
     with pytest.raises(ValueError, match="law: unknown value 'longest'"):
         shortest_training(process_of(tasks.addition()), law="longest")
-    with pytest.raises(ValueError, match="at most 1,500,000 windows at a place; here are"):
+    with pytest.raises(ValueError, match="at most 2,500,000 windows at a place; here are"):
         shortest_training(process_of(tasks.addition(3, base=16)))
     with pytest.raises(ValueError, match="width: got 3; allowed: at least 4"):
         windows_shown(process_of(tasks.addition()), [4], width=3)

@@ -14,6 +14,7 @@ import torch
 from carryproof.benchmarks import guided, minimal, right_windows
 from carryproof.benchmarks.certify import certify, decode
 from carryproof.benchmarks.configuration import Recipe
+from carryproof.benchmarks.draws import draw_digits
 from carryproof.benchmarks.guided import problems_by_size, train_guided
 from carryproof.benchmarks.minimal import MEASURED, STUDIES, Study, run_study, summary, write_tables
 from carryproof.benchmarks.minimal_figure import draw_minimal
@@ -25,7 +26,7 @@ from carryproof.benchmarks.right_windows import (
     shown_windows,
     wrong_windows,
 )
-from carryproof.benchmarks.scripted import ScriptRun, draw_digits, process_named, train_script
+from carryproof.benchmarks.scripted import ScriptRun, process_named, train_script
 from carryproof.models import Decoder
 from carryproof.theory.coverage import families, windows_of_views, windows_shown
 from carryproof.theory.readers import reader_of

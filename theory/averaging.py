@@ -19,16 +19,19 @@ c[i-1]=0 -> end looks like a[i-1]=0 b[i-1]=0 c[i-1]=0 -> 0
 
 import math
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 from carryproof.theory.coverage import Law, windows_of_views
 from carryproof.theory.errors import bad
-from carryproof.theory.processes import Process
-from carryproof.theory.readers import Window, reader_of
+from carryproof.theory.processes import ABSENT, Process, WindowSlot
+from carryproof.theory.readers import Keys, Reader, Window, reader_of
 
-TIES_LIMIT = 200_000  # windows looked at
+TIES_LIMIT = 2_500_000  # windows looked at
 LARGEST_SPREAD = 700  # exp of more overflows
 START = "="  # the token before the first digit
 Token = int | str
@@ -80,15 +83,17 @@ def ties(process: Process, *, anchor: bool, operands_apart: bool = False, law: L
     A query, the token before (``=`` before the first), sees the slots of the window and itself. The class of a slot is
     its place relative to the token's, so that digits of equal significance share one, as coupled ids have it;
     ``operands_apart`` gives each operand classes of its own. With ``anchor`` the token ``=`` is always visible. All
-    lengths are looked at. Raises ``ValueError`` outside the domain of ``coverage.windows_shown``, or beyond 200,000
+    lengths are looked at. Raises ``ValueError`` outside the domain of ``coverage.windows_shown``, or beyond 2,500,000
     windows.
     """
+    if operands_apart and process.columns == "multisets":
+        raise bad("operands_apart", operands_apart, "False where the digits of a column are read as a multiset")
     keys = windows_of_views(process, law=law)
     if len(keys) > TIES_LIMIT:
         raise bad("process", process.name, f"one with at most {TIES_LIMIT:,} windows; it has {len(keys):,}")
     reader = reader_of(process, (process.output_at(1),))
     groups: dict[object, dict[int | None, Window]] = {}
-    for key in keys.tolist():
+    for key in _suspects(reader, keys, anchor=anchor, operands_apart=operands_apart).tolist():
         window = reader.decode(key)
         query, seen = _view(process, window, anchor=anchor, operands_apart=operands_apart)
         groups.setdefault((query, _signature(seen)), {}).setdefault(window.token, window)
@@ -103,14 +108,68 @@ def _view(process: Process, window: Window, *, anchor: bool, operands_apart: boo
     """The query's token, and the token and class of every key that it sees."""
     before = process.output_at(1)
     held = [(slot, value) for slot, value in zip(window.slots, window.values, strict=True) if value is not None]
-    seen: list[tuple[Token, Hashable]] = []
-    for slot, value in held:
-        place = process.homes[slot.operand].text if slot.role == "operand" else process.coordinates[-1]
-        seen.append((value, (place, slot.offset[-1], (slot.role, slot.operand) if operands_apart else None)))
+    seen: list[tuple[Token, Hashable]] = [(value, _kind(process, slot, operands_apart)) for slot, value in held]
     query: Token = dict(held).get(before, START)
     if anchor or query == START:
         seen.append((START, START))
     return query, tuple(seen)
+
+
+def _kind(process: Process, slot: WindowSlot, operands_apart: bool) -> Hashable:
+    """The class of a slot."""
+    place = process.homes[slot.operand].text if slot.role == "operand" else process.coordinates[-1]
+    return place, slot.offset[-1], (slot.role, slot.operand) if operands_apart else None
+
+
+def _suspects(reader: Reader, keys: Keys, *, anchor: bool, operands_apart: bool) -> Keys:
+    """The windows whose view, up to a common multiple, is that of a window with another token: ``_view`` for arrays."""
+    *held, token = reader.unpack(keys)
+    kinds: dict[Hashable, int] = {}
+    classes = [kinds.setdefault(_kind(reader.process, slot, operands_apart), len(kinds)) for slot in reader.slots]
+    width, start = len(kinds) + 1, max(reader.window_radices)  # the anchor has a class and a token of its own
+    nothing = (start + 1) * width  # sorted behind all keys
+    codes = [
+        np.where(value == ABSENT, nothing, value * width + kind) for value, kind in zip(held, classes, strict=True)
+    ]
+    before = held[reader.slots.index(reader.process.output_at(1))]
+    query = np.where(before == ABSENT, start, before)
+    codes.append(np.where(anchor | (query == start), nothing - 1, nothing))
+    views = _labels([query, *_means(np.stack(codes, axis=1), width, nothing).T], nothing + 1)
+    order = np.lexsort((token, views))
+    views, token = views[order], token[order]
+    confused = (views[1:] == views[:-1]) & (token[1:] != token[:-1])
+    return np.sort(keys[order][np.isin(views, views[1:][confused])])
+
+
+def _means(codes: NDArray[np.int64], width: int, nothing: int) -> NDArray[np.int64]:
+    """Rows that are equal iff their ``_signature`` is; an entry is token * width + class, or ``nothing``."""
+    rows = np.sort(codes, axis=1)
+    held = (rows != nothing).sum(axis=1)
+    done = np.zeros(len(rows), dtype=bool)
+    for common in range(rows.shape[1], 1, -1):  # all counts are multiples of it iff all blocks of such a size are even
+        whole = rows.shape[1] // common * common
+        even = (rows[:, :whole:common] == rows[:, common - 1 : whole : common]).all(axis=1)
+        found = ~done & even & (held % common == 0)
+        kept = rows[found][:, :whole:common]
+        rows[found] = nothing
+        rows[found, : kept.shape[1]] = kept
+        done |= found
+    tokens = rows // width
+    single = ((tokens == tokens[:, :1]) | (rows == nothing)).all(axis=1)
+    rows[single, 0] = tokens[single, 0] * width  # of a single token the class is no matter
+    rows[single, 1:] = nothing
+    return rows
+
+
+def _labels(columns: Sequence[NDArray[np.int64]], radix: int) -> NDArray[np.int64]:
+    """One number for each row of columns of numbers below ``radix``, equal for equal rows only."""
+    labels, size = columns[0], radix
+    for column in columns[1:]:
+        if size * radix >= 2**62:
+            values, labels = np.unique(labels, return_inverse=True)
+            size = len(values)
+        labels, size = labels * radix + column, size * radix
+    return labels
 
 
 def dilution(spread: float, attended: int, keys: int) -> float:

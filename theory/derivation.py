@@ -25,6 +25,7 @@ import numpy as np
 
 from carryproof.theory.averaging import ties
 from carryproof.theory.errors import bad
+from carryproof.theory.multisets import as_multisets
 from carryproof.theory.processes import Process, Table, WindowSlot
 from carryproof.theory.windows import dependency_window
 
@@ -98,8 +99,9 @@ def derive(process: Process) -> Derivation | Obstruction:
         return Obstruction(process=process, statement=found.statement)
     slots = tuple(dict.fromkeys((*found.slots, process.output_at(1))))
     for apart in get_args(Apart):
-        derived = _classified(process, slots, apart)
-        confused = ties(process, anchor=True, operands_apart=apart == "operands")
+        # operands in one class are seen as a multiset
+        derived = _classified(process if apart == "operands" else as_multisets(process), slots, apart)
+        confused = ties(derived.process, anchor=True, operands_apart=apart == "operands")
         if not confused and _shows_only_the_window(derived):
             return derived
     equal = [tie for tie in confused if tie.equal]

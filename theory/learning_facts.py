@@ -15,6 +15,7 @@ from carryproof.theory.averaging import Tie, ties
 from carryproof.theory.coverage import shortest_training
 from carryproof.theory.derivation import Derivation, derive
 from carryproof.theory.facts import Fact
+from carryproof.theory.multisets import as_multisets
 from carryproof.theory.notation import slot_name
 from carryproof.theory.processes import Process
 from carryproof.theory.readers import Window
@@ -32,12 +33,15 @@ def learning_facts(subject: Subject) -> tuple[Fact, ...]:
 def _facts(label: str, process: Process) -> list[Fact]:
     try:
         before = (process.output_at(1),)  # which a decoder's query always is
-        spelled, exact = (shortest_training(process, law=law, more=before) for law in ("spelled", "exact"))
-        loose = ties(process, anchor=False)
+        read = as_multisets(process)
+        spelled, exact = (shortest_training(read, law=law, more=before) for law in ("spelled", "exact"))
+        loose = ties(read, anchor=False)
         derived = derive(process)
     except ValueError:  # no bounded window, no columns of digits, or too many windows to follow
         return []
     shown = f"{label}: digits 1 to {spelled.length} long show all {spelled.windows[-1]:,} windows of every length"
+    if read.columns == "multisets":
+        shown += ", the digits of a column in any order"
     facts = [Fact(law="L19", status="proved", latex=f"{shown}; without leading zeros, 1 to {exact.length}")]
     pairs = f"{len(loose):,} pairs of views have the same mean and go on differently"
     facts.append(

@@ -105,7 +105,9 @@ class Process:
     of problems in which something further than r from its home changes the answer, ``why`` says so in words.
     ``decided`` is a window known from a law of its own, with a rule for each coordinate where homes are the units.
     ``answers`` are the places near which earlier tokens are looked for: the token's own, and others where a process
-    has them. ``table`` lists all views where no machine reads columns.
+    has them. ``table`` lists all views where no machine reads columns. Where
+    ``columns`` are multisets, windows are looked at with the digits of a column in rising order only (see
+    ``theory.multisets``).
     """
 
     name: str
@@ -124,6 +126,7 @@ class Process:
     decided: tuple[WindowSlot, ...] | None = None
     answers: tuple[Home, ...] = (SAME_PLACE,)
     table: Callable[[], Table] | None = None
+    columns: Literal["tuples", "multisets"] = "tuples"
     why: str = ""
 
     def text(self, slot: WindowSlot) -> str:

@@ -15,10 +15,11 @@ with counts in place of sets counts problems (the transfer-matrix method).
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
+from itertools import combinations_with_replacement, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ from carryproof.theory.machines import states, tables
 from carryproof.theory.processes import ABSENT, END, Process, WindowSlot
 from carryproof.theory.windows import dependency_window
 
-WINDOWS_LIMIT = 1_500_000  # of one step, before repetitions are dropped: about a second
+WINDOWS_LIMIT = 2_500_000  # of one step, before repetitions are dropped: about two seconds
 Values = NDArray[np.int64]
 Keys = NDArray[np.int64]  # windows as integers, rising
 Column = tuple[tuple[int, ...], ...]  # the digits that each operand may have at a place; ABSENT alone for none
@@ -41,6 +42,19 @@ class Family:
 
     runs: tuple[tuple[Column, int], ...]
     tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What a column can hold: its digits ``[option, operand]``, packed as ``codes``, and the letters that they are.
+
+    Each option stands for ``weights`` many columns: for one, or for all orders of a multiset.
+    """
+
+    digits: Values
+    codes: Values
+    letters: Values
+    weights: NDArray[np.object_]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,10 +115,10 @@ class Reader:
                 possible &= np.isin(keys, known.get(place if placed else 0, nothing))
             if not possible.any():
                 return 0
-            source = np.nonzero(possible)[0]
+            source, option = np.nonzero(possible)
             rows, inverse = np.unique(following[possible], return_inverse=True)
             total = np.zeros(len(rows), dtype=object)
-            np.add.at(total, inverse, counts[source])
+            np.add.at(total, inverse, counts[source] * _options(self.process, column).weights[option])
             counts = total
         place, keys = self._end(family, rows)
         if known is not None:
@@ -137,7 +151,8 @@ class Reader:
             if not len(ends):
                 return None
             start, options = _back(steps, int(rows[ends[0]]))
-        digits = [list(product(*column))[option] for (column, *_), option in zip(steps, options, strict=True)]
+        chosen = zip(steps, options, strict=True)
+        digits = [tuple(_options(self.process, column).digits[option].tolist()) for (column, *_), option in chosen]
         _, factor, *_ = (int(each[0]) for each in _unpack(np.array([start]), self.row_radices))
         return [*(digits if self.process.order == "least-first" else digits[::-1]), (factor,)]
 
@@ -180,7 +195,7 @@ class Reader:
             return None
         good = self.final
         for column in reversed([column for column, count in family.runs for _ in range(count)]):
-            good = np.any(good[self.after[:, _options(self.process, column)[1]]], axis=1)
+            good = np.any(good[self.after[:, _options(self.process, column).letters]], axis=1)
         return good
 
     def _columns(self, family: Family) -> Iterator[tuple[int, Column, NDArray[np.bool_] | None]]:
@@ -191,7 +206,7 @@ class Reader:
             good = self.final
             for at in reversed(range(len(columns))):
                 alive[at] = good
-                good = np.any(good[self.after[:, _options(self.process, columns[at])[1]]], axis=1)
+                good = np.any(good[self.after[:, _options(self.process, columns[at]).letters]], axis=1)
         rising = self.process.order == "least-first"
         for at, column in enumerate(columns):
             yield at if rising else len(columns) - 1 - at, column, alive[at]
@@ -204,12 +219,9 @@ class Reader:
         self, rows: Values, column: Column, alive: NDArray[np.bool_] | None
     ) -> tuple[Values, Values, NDArray[np.bool_]]:
         """Windows and following rows ``[row, option]``, and which of them lead to the end of a problem."""
-        codes, letters = _options(self.process, column)
-        if len(rows) * len(codes) > WINDOWS_LIMIT:
-            count = f"{len(rows) * len(codes):,}"
-            raise bad(
-                "process", self.process.name, f"one with at most {WINDOWS_LIMIT:,} windows at a place; here are {count}"
-            )
+        _require_few(self.process, len(rows) * _count(self.process, column))
+        options = _options(self.process, column)
+        codes, letters = options.codes, options.letters
         state, start, *memory = _unpack(rows, self.row_radices)
         columns, tokens = memory[: self.inputs], memory[self.inputs :]
         following, token = self.after[state][:, letters], self.written[state][:, letters]
@@ -296,11 +308,41 @@ def _back(steps: Sequence[tuple[Column, Values, Values, NDArray[np.bool_]]], row
 
 
 @cache
-def _options(process: Process, column: Column) -> tuple[Values, Values]:
-    digits = np.array(list(product(*column)), dtype=np.int64)
+def _options(process: Process, column: Column) -> Options:
+    _require_few(process, _count(process, column))
+    whole = combinations_with_replacement(column[0], len(column)) if _any_order(process, column) else product(*column)
+    digits = np.array(list(whole), dtype=np.int64)
     assert process.machine is not None and process.machine.read is not None
-    codes = _pack([digit + 1 for digit in reversed(digits.T)], (process.base + 1,) * len(column))
-    return codes, process.machine.read(np.maximum(digits, 0))
+    return Options(
+        digits=digits,
+        codes=_pack([digit + 1 for digit in reversed(digits.T)], (process.base + 1,) * len(column)),
+        letters=process.machine.read(np.maximum(digits, 0)),
+        weights=np.array([_orders(each) if process.columns == "multisets" else 1 for each in digits.tolist()], object),
+    )
+
+
+def _any_order(process: Process, column: Column) -> bool:
+    """Whether a column is read as a multiset; all its operands must then have the same digits to choose from."""
+    if process.columns == "multisets" and len(set(column)) > 1:
+        raise bad("law", "operands of several lengths", "exact or spelled, where columns are read as multisets")
+    return process.columns == "multisets"
+
+
+def _count(process: Process, column: Column) -> int:
+    """How many options a column has, without listing them."""
+    if _any_order(process, column):
+        return math.comb(len(column[0]) + len(column) - 1, len(column))
+    return math.prod(map(len, column))
+
+
+def _orders(digits: Sequence[int]) -> int:
+    """In how many orders digits can stand."""
+    return math.factorial(len(digits)) // math.prod(map(math.factorial, Counter(digits).values()))
+
+
+def _require_few(process: Process, count: int) -> None:
+    if count > WINDOWS_LIMIT:
+        raise bad("process", process.name, f"one with at most {WINDOWS_LIMIT:,} windows at a place; here are {count:,}")
 
 
 def distinct(keys: Keys) -> Keys:
