@@ -44,9 +44,9 @@ def _run(recipe: Recipe, longest: int, name: str, **subject: int | str) -> Scrip
     return ScriptRun(subject={"name": name, **subject}, lengths=lengths, recipe=recipe, seed=0)
 
 
-def _sum(recipe: Recipe, draw: str, operands: int, base: int) -> ScriptRun:
-    # of uniform digits the extreme sums are rare and the carries into them rarer, and so are four equal digits
-    return replace(_run(recipe, 3, "addition", base=base, operands=operands), draw=draw)
+def _sum(recipe: Recipe, operands: int, base: int) -> ScriptRun:
+    # of uniform digits the extreme sums are rare, and the carries into them rarer
+    return replace(_run(recipe, 3, "addition", base=base, operands=operands), draw="letters")
 
 
 ENTRIES: dict[str, ScriptRun] = {
@@ -54,9 +54,8 @@ ENTRIES: dict[str, ScriptRun] = {
     "addition-base3": _run(MEDIUM, 3, "addition", base=3),
     "addition-base10": _run(LARGE, 3, "addition", base=10),
     "addition-base16": _run(replace(DECAYED, steps=3000, batch=512, warmup_steps=50), 3, "addition", base=16),
-    "addition-of-3-base4": _sum(SMALL_SUMS, "letters", 3, 4),
-    "addition-of-3-base10": _sum(SUMS, "letters", 3, 10),
-    "addition-of-4-base10": _sum(replace(SUMS, d_mlp=384, steps=8000, muon_rate=0.01), "multisets", 4, 10),
+    "addition-of-3-base4": _sum(SMALL_SUMS, 3, 4),
+    "addition-of-3-base10": _sum(SUMS, 3, 10),
     "unsigned-subtraction-base10": _run(DECAYED, 4, "unsigned-subtraction", base=10),
     "times-one-digit-base10": _run(PRODUCTS, 3, "times-one-digit", base=10),
     "times-7-base10": _run(MEDIUM, 3, "times", base=10, number=7),

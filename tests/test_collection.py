@@ -43,7 +43,7 @@ def test_what_ships_is_what_is_registered() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {
         name + suffix for name in ENTRIES for suffix in (".safetensors", ".json")
     }
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 4_500_000
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 4_000_000
 
 
 @every_model
