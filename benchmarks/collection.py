@@ -49,9 +49,9 @@ def _run(recipe: Recipe, longest: int, name: str, *, problems: int = 0, **subjec
     return ScriptRun(subject={"name": name, **subject}, lengths=lengths, recipe=recipe, seed=0, problems=problems)
 
 
-def _sum(recipe: Recipe, draw: str, operands: int, base: int) -> ScriptRun:
-    # of uniform digits the extreme sums are rare and the carries into them rarer, and so are four equal digits
-    return replace(_run(recipe, 3, "addition", base=base, operands=operands), draw=draw)
+def _sum(recipe: Recipe, operands: int, base: int) -> ScriptRun:
+    # of uniform digits the extreme sums are rare, and the carries into them rarer
+    return replace(_run(recipe, 3, "addition", base=base, operands=operands), draw="letters")
 
 
 ENTRIES: dict[str, ScriptRun] = {
@@ -59,8 +59,8 @@ ENTRIES: dict[str, ScriptRun] = {
     "addition-base3": _run(MEDIUM, 3, "addition", base=3),
     "addition-base10": _run(LARGE, 3, "addition", base=10),
     "addition-base16": _run(replace(DECAYED, steps=3000, batch=512, warmup_steps=50), 3, "addition", base=16),
-    "addition-of-3-base4": _sum(SMALL_SUMS, "letters", 3, 4),
-    "addition-of-3-base10": _sum(SUMS, "letters", 3, 10),
+    "addition-of-3-base4": _sum(SMALL_SUMS, 3, 4),
+    "addition-of-3-base10": _sum(SUMS, 3, 10),
     "unsigned-subtraction-base10": _run(DECAYED, 4, "unsigned-subtraction", base=10),
     "multiplication-base2": _run(ROWS, 6, "column-rows", base=2, problems=20_000),
     "multiplication-base3": _run(ROWS, 4, "column-rows", base=3, problems=20_000),
