@@ -16,6 +16,7 @@ from typing import Any
 
 from carryproof.theory import cases, tasks
 from carryproof.theory.column_rows import column_rows
+from carryproof.theory.column_sums import column_sums
 from carryproof.theory.compatibility import decisive_digits
 from carryproof.theory.digits import require_base
 from carryproof.theory.errors import bad, require_integer, unknown
@@ -211,6 +212,12 @@ def _column_rows(base: int, operands: int, modulus: int | None) -> tuple[str, tu
     return formula, (View(label="least-first", process=column_rows(base), rule=(rule,)),)
 
 
+def _column_sums(base: int, operands: int, modulus: int | None) -> tuple[str, tuple[View, ...]]:
+    rule = rf"c_{{i}} = {' + '.join(operand_list(operands, digit='i'))} + \lfloor c_{{i-1}} / {base} \rfloor"
+    formula = rf"c_{{i}} = \text{{the value of }}{' + '.join(operand_list(operands))}\text{{ at place }}i"
+    return formula, (View(label="least-first", process=column_sums(operands, base=base), rule=(rule,)),)
+
+
 def _digits_of_a_sum(base: int, operands: int, modulus: int | None) -> Process:
     assert modulus is not None
     # the residue of one number is the residue of a sum with zero, digit by digit
@@ -239,6 +246,11 @@ PROCESSES: dict[str, NamedProcess] = {
         about="a - b for a at least b, without a sign", make=_unsigned_subtraction, operands=(2, 2)
     ),
     "times-one-digit": NamedProcess(about="a*b for a single digit b", make=_times_one_digit, operands=(2, 2)),
+    "column-sums": NamedProcess(
+        about="a+b by column values, carries and all, --operands K",
+        make=_column_sums,
+        operands=(2, 100),
+    ),
     "horner": NamedProcess(
         about="a+b modulo --modulus P, the remainder after each place, --operands K from 1",
         make=_horner,
