@@ -36,6 +36,7 @@ from carryproof.theory.texts import token_pairs
 from carryproof.theory.windows import dependency_window
 
 PROBLEMS = 500
+ELIGIBLE = 0.99  # in-range accuracy below which nothing is claimed of a run
 
 
 class Diluted(Encoding):
@@ -137,12 +138,27 @@ def far_weight(model: Decoder, texts: Sample) -> Float[Tensor, "problem head row
     return scores[:, :, texts.text.answer_start - 1 :].logsumexp(dim=-1)
 
 
+def paired(short: Sample, long: Sample) -> Int[np.ndarray, " problem"]:
+    """For each problem of a sample one of the other, in turn, whose answer is as many tokens longer than its operands.
+
+    Where the other sample has none, any.
+    """
+    few, many = (each.text.scored.sum(axis=1) - each.length for each in (short, long))
+    found = np.arange(len(few)) % len(many)
+    for more in np.unique(few):
+        mine, others = np.flatnonzero(few == more), np.flatnonzero(many == more)
+        if len(others):
+            found[mine] = others[np.arange(len(mine)) % len(others)]
+    return found
+
+
 def scored_odds(model: Decoder, short: Sample, long: Sample) -> Float[Tensor, "problem head query 1"]:
     """How the weight of a row's far keys grows between two samples of as many problems, by the model's own scores.
 
-    Of what the model writes on the long sample nothing is looked at. The problems of the two are paired as they come.
+    Of what the model writes on the long sample nothing is looked at. Problems are paired whose answers have as many
+    digits more than their operands.
     """
-    before, after = (far_weight(model, each) for each in (short, long))
+    before, after = far_weight(model, short), far_weight(model, long)[paired(short, long)]
     rows = short.text.tokens.shape[1] - 1 - (short.text.answer_start - 1)
     places = np.arange(rows)
     inside = np.round(1 + (places - 1) * (long.length - 2) / max(1, short.length - 2))
@@ -249,16 +265,17 @@ def dilution_of(run: Mapping[str, Any], config: RunConfig, model: Decoder, *, pr
 
 
 def table(records: Sequence[Dilution]) -> str:
-    """Half lengths, forecast and measured, a line a run."""
+    """Half lengths, forecast and measured, a line a run; none for a run that is not right in range."""
 
-    def told(value: float | None, record: Dilution) -> str:
+    def told(name: str, record: Dilution) -> str:
+        if getattr(record, name) is None or record.in_range < ELIGIBLE:
+            return "-"
+        value = record.half(name)
         return f"> {record.lengths[-1]}" if value is None else f"{value:.1f}"
 
     lines = [f"{'encoding':34}{'seed':>5}{'in range':>10}{'counted':>10}{'scored':>10}{'measured':>10}"]
     for record in records:
-        halves = [told(record.half(name), record) for name in ("counted", "scored", "measured")]
-        if record.scored is None:
-            halves[1] = "-"
+        halves = [told(name, record) for name in ("counted", "scored", "measured")]
         lines.append(
             f"{record.label:34}{record.seed:5}{record.in_range:10.3f}" + "".join(f"{half:>10}" for half in halves)
         )

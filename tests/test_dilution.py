@@ -13,6 +13,7 @@ from carryproof.benchmarks.dilution import (
     dilution_of,
     far_keys,
     half_length,
+    paired,
     sample,
     scored_odds,
     virtual,
@@ -60,6 +61,14 @@ def test_equal_scores_weigh_as_many_as_they_are(length: int) -> None:
     assert (counted - scored).abs().max() < 0.26  # rows of the two stand at the same share of the number, but rounded
     if length == 5:
         assert counted.abs().max() < 1e-6 and scored.abs().max() < 1e-6
+
+
+def test_problems_are_paired_by_the_length_of_their_answers() -> None:
+    asked = config(longest=5)
+    short, long = sample(asked, 5, 60), sample(asked, 9, 50)
+    pairs = paired(short, long)
+    few, many = short.text.scored.sum(axis=1) - 5, long.text.scored.sum(axis=1) - 9
+    assert set(few) == {1, 2} and (few == many[pairs]).all()
 
 
 def test_without_odds_the_forecast_is_the_accuracy_of_its_parts() -> None:

@@ -7,8 +7,11 @@ from hypothesis import given, settings
 from carryproof.benchmarks.scripted import process_named
 from carryproof.theory import content_hash, tasks
 from carryproof.theory.cases import process_of
-from carryproof.theory.coverage import shortest_training
+from carryproof.theory.column_rows import column_rows
+from carryproof.theory.column_sums import column_sums
+from carryproof.theory.coverage import shortest_training, windows_of_views
 from carryproof.theory.every_length import predict_every_length
+from carryproof.theory.multisets import as_multisets
 
 SUBJECTS = (
     {"name": "addition", "base": 2},
@@ -60,3 +63,25 @@ def test_the_identifier_covers_what_is_predicted() -> None:
     assert plain.pop("prediction_id") == content_hash(plain)
     assert (plain["train_digits"], plain["test_digits"], plain["accuracy"]) == ("1-3", "every length", "1")
     assert "all 46 windows" in plain["premise"]
+
+
+def test_listed_windows_are_enumerated() -> None:
+    binary = column_rows(2)
+    for lengths, shown in (((1, 2), 34), (range(1, 7), 77)):
+        found = predict_every_length(binary, lengths)
+        assert (found.windows, found.shown) == (77, shown)
+        assert found.verdict == ("forced" if shown == 77 else "permitted")
+        assert [reason.holds for reason in found.reasons] == [True, True, True, shown == 77]
+    residues = process_of(tasks.modular_addition(4, base=2))
+    assert [predict_every_length(residues, (most,)).verdict for most in (1, 2)] == ["permitted", "permitted"]
+    assert predict_every_length(residues, (1, 2)).verdict == "forced"
+    with pytest.raises(ValueError, match=r"^lengths: got 9; allowed: at most "):
+        predict_every_length(column_rows(10), (1, 9))
+
+
+def test_several_numbers_are_seen_as_multisets() -> None:
+    adding = process_of(tasks.addition(3, base=3))
+    three, raw = predict_every_length(adding, (1, 2, 3)), windows_of_views(adding)
+    assert (three.verdict, three.windows) == ("forced", len(windows_of_views(as_multisets(adding))))
+    assert three.windows < len(raw) / 6
+    assert predict_every_length(column_sums(3, base=3), (1, 2)).verdict == "permitted"

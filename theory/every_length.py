@@ -23,9 +23,13 @@ import numpy as np
 
 from carryproof.theory.coverage import windows_of_views, windows_shown
 from carryproof.theory.derivation import Derivation, derive
+from carryproof.theory.enumeration import affordable, enumerated
+from carryproof.theory.errors import bad
 from carryproof.theory.prediction import SCHEMA_VERSION, Reason, Verdict, content_hash
 from carryproof.theory.processes import Process
 from carryproof.theory.ranges import require_lengths, write_lengths
+from carryproof.theory.readers import Keys
+from carryproof.theory.scripts import script_of
 from carryproof.theory.windows import dependency_window
 
 EVERY = "every length"
@@ -88,8 +92,9 @@ def predict_every_length(process: Process, lengths: Sequence[int]) -> EveryLengt
     """
     trained = require_lengths("lengths", lengths)
     window, derived = dependency_window(process), derive(process)
-    bounded = bool(window.bounded and window.position_independent)
-    condition = "each token depends on a bounded window, the same at every place"
+    listed = process.table is not None  # with its places told apart where each has a rule of its own
+    bounded = bool(window.bounded and (window.position_independent or listed))
+    condition = "each token depends on a bounded window" + ("" if listed else ", the same at every place")
     reasons = [Reason(law="L2", condition=condition, holds=bounded, why=window.statement)]
     if bounded:
         condition = "an averaging head tells any two windows apart that different tokens follow"
@@ -99,8 +104,8 @@ def predict_every_length(process: Process, lengths: Sequence[int]) -> EveryLengt
         condition = "what a row writes is a function of its window"
         why = "queries see the keys of the window and '=' only, and in one layer a key carries its own token"
         reasons.append(Reason(law="L13", condition=condition, holds=True, why=why))
-        every = windows_of_views(process)
-        met = windows_shown(process, trained, law="spelled", more=(process.output_at(1),))
+        every = windows_of_views(derived.process)
+        met = _listed_windows(derived.process, trained) if listed else _read_windows(derived.process, trained)
         windows, shown = len(every), int(np.isin(every, met, assume_unique=True).sum())
         reasons.append(_coverage(trained, windows, shown))
     covered = windows == shown
@@ -114,6 +119,25 @@ def predict_every_length(process: Process, lengths: Sequence[int]) -> EveryLengt
         shown=shown,
         reasons=tuple(reasons),
     )
+
+
+def _read_windows(process: Process, trained: tuple[int, ...]) -> Keys:
+    return windows_shown(process, trained, law="spelled", more=(process.output_at(1),))
+
+
+def _listed_windows(process: Process, trained: tuple[int, ...]) -> Keys:
+    """Which rows of the table the problems of these lengths present, by enumerating all of them."""
+    assert process.table is not None
+    table, script = process.table(), script_of(process)
+    rows = {tuple(row): at for at, row in enumerate(np.column_stack([table.queries, table.views]).tolist())}
+    seen: set[int] = set()
+    for length in trained:
+        if length > affordable(process):
+            allowed = f"at most {affordable(process)} for {process.name}, whose problems are enumerated"
+            raise bad("lengths", length, allowed)
+        views = script.views(enumerated(process, length))
+        seen |= {rows[tuple(view)] for view in np.unique(views.reshape(-1, views.shape[2]), axis=0).tolist()}
+    return np.array(sorted(seen), dtype=np.int64)
 
 
 def _coverage(trained: tuple[int, ...], windows: int, shown: int) -> Reason:
