@@ -138,10 +138,27 @@ def _judged(out: Path, run_id: str, prediction: Mapping[str, Any], sha256: str) 
     certificate = run["certificate"]
     if run["prediction_id"] != prediction["prediction_id"]:
         raise ValueError(f"{path}: corrupt results file; prediction_id is not the registered one of this run")
-    if certificate is not None and certificate["windows"] != prediction["windows"]:
-        raise ValueError(f"{path}: corrupt results file; its certificate is not about the registered windows")
+    if certificate is not None:
+        _require_consistent(path, run, certificate, prediction)
     outcome, reason = judge(run)
     return JudgedRun(run_id=run_id, record=run, outcome=outcome, reason=reason)
+
+
+def _require_consistent(
+    path: Path, run: Mapping[str, Any], certificate: Mapping[str, Any], prediction: Mapping[str, Any]
+) -> None:
+    """Refuse a run whose parts do not fit each other or the registry; whether they are true ``certify`` decides."""
+    if certificate["windows"] != prediction["windows"]:
+        raise ValueError(f"{path}: corrupt results file; its certificate is not about the registered windows")
+    about = (certificate["subject"], certificate["encoding"], certificate["trained"].get("lengths"))
+    lengths = run["config"]["script"]["lengths"]
+    if about != (prediction["subject"], prediction["encoding"], lengths):
+        raise ValueError(f"{path}: corrupt results file; its certificate is not about what was registered")
+    if [[each["test_digits"], each["problems"]] for each in run["records"]] != run["config"]["tests"]:
+        raise ValueError(f"{path}: corrupt results file; its records are not those of the planned tests")
+    slack, certified = certificate["slack"], certificate["verdict"] == "certified"
+    if certified != (certificate["wrong"] == 0 and slack is not None and slack > 0):
+        raise ValueError(f"{path}: corrupt results file; its certificate does not say what its numbers do")
 
 
 def judge(run: Mapping[str, Any]) -> tuple[ScriptOutcome, str]:

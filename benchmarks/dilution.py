@@ -202,7 +202,7 @@ class Dilution:
     run_id: str
     label: str
     seed: int
-    in_range: float
+    in_range: float | None
     lengths: tuple[int, ...]
     counted: tuple[float, ...]
     scored: tuple[float, ...] | None
@@ -216,6 +216,11 @@ class Dilution:
             "half_lengths": {name: self.half(name) for name in ("counted", "scored", "measured")},
         }
 
+    @property
+    def eligible(self) -> bool:
+        """Whether the run is right in range, without which nothing is claimed of it."""
+        return self.in_range is not None and self.in_range >= ELIGIBLE
+
     def half(self, name: str) -> float | None:
         """The half length of one of the curves."""
         curve = getattr(self, name)
@@ -226,11 +231,13 @@ _BY_LENGTH = ("lengths", "counted", "scored", "measured")
 
 
 def half_length(lengths: Sequence[int], accuracies: Sequence[float]) -> float | None:
-    """Where a curve first falls below one half.
+    """Where a curve first falls below one half; its first length where it starts there, None where it never does.
 
     >>> half_length((10, 20, 40), (1.0, 0.75, 0.25)), half_length((10, 20), (1.0, 0.9))
     (28.284271247461902, None)
     """
+    if accuracies[0] < 0.5:
+        return float(lengths[0])
     for (left, above), (right, below) in pairwise(zip(lengths, accuracies, strict=True)):
         if above >= 0.5 > below:
             return float(left * (right / left) ** ((above - 0.5) / (above - below)))
@@ -268,7 +275,7 @@ def table(records: Sequence[Dilution]) -> str:
     """Half lengths, forecast and measured, a line a run; none for a run that is not right in range."""
 
     def told(name: str, record: Dilution) -> str:
-        if getattr(record, name) is None or record.in_range < ELIGIBLE:
+        if getattr(record, name) is None or not record.eligible:
             return "-"
         value = record.half(name)
         return f"> {record.lengths[-1]}" if value is None else f"{value:.1f}"
@@ -277,7 +284,7 @@ def table(records: Sequence[Dilution]) -> str:
     for record in records:
         halves = [told(name, record) for name in ("counted", "scored", "measured")]
         lines.append(
-            f"{record.label:34}{record.seed:5}{record.in_range:10.3f}" + "".join(f"{half:>10}" for half in halves)
+            f"{record.label:34}{record.seed:5}{record.in_range or 0:10.3f}" + "".join(f"{half:>10}" for half in halves)
         )
     return "\n".join(lines)
 

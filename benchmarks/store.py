@@ -194,6 +194,9 @@ _SCRIPT_FIELDS = {
 }
 _SCRIPT_RECORD_FIELDS = {"test_digits": int, "problems": int, "correct": int}
 _CERTIFICATE_FIELDS = {
+    "subject": dict,
+    "encoding": str,
+    "trained": dict,
     "verdict": str,
     "model_sha256": str,
     "windows": int,

@@ -167,6 +167,13 @@ def test_a_registry_without_scripts_stays_as_it_is(tmp_path: Path) -> None:
         ("run.json", {"certify_seconds": None}),
         ("certificate.json", {"windows": 9}),
         ("certificate.json", {"wrong": "none"}),
+        ("run.json", {"records": []}),
+        ("certificate.json", {"slack": None}),
+        ("certificate.json", {"slack": -0.5}),
+        ("certificate.json", {"verdict": "undecided"}),
+        ("certificate.json", {"subject": {"name": "reversal"}}),
+        ("certificate.json", {"encoding": "window:0+0"}),
+        ("certificate.json", {"trained": {"lengths": [1]}}),
     ],
 )
 def test_damaged_script_runs_are_one_line(finished: Path, tmp_path: Path, file: str, change: dict) -> None:

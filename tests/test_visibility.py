@@ -172,8 +172,12 @@ def test_ids_that_the_format_gives() -> None:
     assert not why(ask(adding, "alibi", "free,ids=coupled"), "E2")[0][0]  # it knows distances, not directions
     assert not why(free, "L12")[0][0] and not why(free, "L9")[0][0]
     assert why(ask(adding, "absolute", "free,ids=coupled:9"), "E4")[0][0]
-    assert why(ask(adding, "absolute", "free,ids=coupled:9"), "L9", 7)[0][0]  # ids up to 8: nine of them
-    assert not why(ask(adding, "absolute", "free,ids=coupled:9"), "L9", 8)[0][0]
+    spanned = [why(ask(adding, "absolute", "free,ids=coupled:9"), "L9", length)[0] for length in (2, 7, 8)]
+    assert [holds for holds, _ in spanned] == [True, False, False]
+    assert (
+        spanned[1][1] == "texts have ids up to 8, and training draws from 9; but it has none that lie more than 3 apart"
+    )
+    assert why(ask(adding, "absolute", "padded:9,ids=coupled:12"), "L9", 8)[0][0]
     assert not why(ask(adding, "rope", "padded:9,ids=random:99"), "L10")[0][0]
     mixed = "padded:9,operands=most-first,ids="
     assert why(ask(adding, "rope", mixed + "coupled"), "L10")[0][0]

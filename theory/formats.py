@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from carryproof.theory.digits import DIGIT_SYMBOLS, Digits, lengths
 from carryproof.theory.errors import bad, require_integer, unknown
 from carryproof.theory.positions import Positions, parse_positions
+from carryproof.theory.ranges import LONGEST
 from carryproof.theory.tasks import Answer, Task
 
 Order = Literal["least-first", "most-first"]
@@ -83,7 +84,7 @@ class Format:
 
     def __post_init__(self) -> None:
         if self.width is not None:
-            require_integer("format width", self.width, 1)
+            require_integer("format width", self.width, 1, LONGEST)
         for argument, order in (("operands", self.operands), ("answer", self.answer)):
             if order not in get_args(Order):
                 raise unknown(f"format {argument}", order, get_args(Order))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Scheme = Literal["index", "coupled", "abacus", "random"]
 Ids = NDArray[np.int64]
+LARGEST_SPAN = 1_000_000
 _DIGITS = ("operand", "answer")
 _DRAW_KEY = 0x1D5  # fixed, so that ids are drawn apart from the problems of a seed
 
@@ -44,7 +45,7 @@ class Positions:
         if self.scheme not in get_args(Scheme):
             raise unknown("format ids", self.scheme, get_args(Scheme))
         if self.span is not None:
-            require_integer("format ids span", self.span, 1)
+            require_integer("format ids span", self.span, 1, LARGEST_SPAN)
         elif self.scheme == "random":
             raise bad("format ids", self.scheme, "random:S, with the number S of ids to draw from")
 

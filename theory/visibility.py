@@ -174,11 +174,15 @@ def needed_offsets(task: Task, form: Format) -> tuple[int, ...] | None:
 def positions(question: Question, length: int) -> Reason:
     """L9 for ids and offsets: texts no longer than those of training show nothing new."""
     form = question.format
+    condition = "every id and every offset met was seen in training"
     if form.positions.span is not None:
-        needed = form.positions.needed(form.layout(question.task, form.width or length))
-        holds = needed <= form.positions.span
-        why = f"texts have ids up to {needed - 1}, and training draws from {form.positions.span}"
-        return Reason(law="L9", condition="every id and every offset met was seen in training", holds=holds, why=why)
+        fitting = form.positions.needed(form.layout(question.task, form.width or length))
+        usual = form.positions.needed(form.layout(question.task, form.width or question.train.longest))
+        why = f"texts have ids up to {fitting - 1}, and training draws from {form.positions.span}"
+        if fitting > usual:
+            why += f"; but it has none that lie more than {usual - 1} apart"
+        holds = fitting <= min(form.positions.span, usual)
+        return Reason(law="L9", condition=condition, holds=holds, why=why)
     trained, tested = (_tokens(question, each) for each in (question.train.longest, length))
     holds = tested <= trained
     if form.width is not None:
@@ -189,7 +193,7 @@ def positions(question: Question, length: int) -> Reason:
         why = (
             f"ids and offsets from {trained} up occur in texts of {tested} tokens only; training ends at {trained - 1}"
         )
-    return Reason(law="L9", condition="every id and every offset met was seen in training", holds=holds, why=why)
+    return Reason(law="L9", condition=condition, holds=holds, why=why)
 
 
 def competition(question: Question, length: int) -> Reason:
