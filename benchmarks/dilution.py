@@ -36,6 +36,7 @@ from carryproof.theory.texts import token_pairs
 from carryproof.theory.windows import dependency_window
 
 PROBLEMS = 500
+AT_ONCE = 50  # problems whose scores are held at once
 ELIGIBLE = 0.99  # in-range accuracy below which nothing is claimed of a run
 
 
@@ -132,10 +133,15 @@ def counted_odds(short: Sample, length: int) -> Float[Tensor, "#problem 1 query 
 @torch.inference_mode()
 def far_weight(model: Decoder, texts: Sample) -> Float[Tensor, "problem head row"]:
     """The logarithm of the total weight exp(score) of the far keys of each answer row in the first layer."""
-    name = "blocks.0.attn.hook_attn_scores"
-    _, cache = model.run_with_cache(*texts.inputs, names=[name])
-    scores = cache[name].masked_fill(~torch.from_numpy(texts.far)[:, None], -torch.inf)
-    return scores[:, :, texts.text.answer_start - 1 :].logsumexp(dim=-1)
+    name, answers = "blocks.0.attn.hook_attn_scores", slice(texts.text.answer_start - 1, None)
+    found = []
+    tokens, ids = texts.inputs
+    for first in range(0, len(tokens), AT_ONCE):
+        part = slice(first, first + AT_ONCE)
+        _, cache = model.run_with_cache(tokens[part], ids if len(ids) == 1 else ids[part], names=[name])
+        far = torch.from_numpy(texts.far[part, answers])[:, None]
+        found.append(cache[name][:, :, answers].masked_fill(~far, -torch.inf).logsumexp(dim=-1))
+    return torch.cat(found)
 
 
 def paired(short: Sample, long: Sample) -> Int[np.ndarray, " problem"]:
