@@ -32,6 +32,7 @@ from carryproof.theory.processes import ABSENT, Process, WindowSlot
 from carryproof.theory.readers import Keys, Reader, Window, reader_of
 
 TIES_LIMIT = 2_500_000  # windows looked at
+PAIRED_LIMIT = 100_000  # confused windows that are paired one by one
 LARGEST_SPREAD = 700  # exp of more overflows
 START = "="  # the token before the first digit
 Token = int | str
@@ -83,17 +84,15 @@ def ties(process: Process, *, anchor: bool, operands_apart: bool = False, law: L
     A query, the token before (``=`` before the first), sees the slots of the window and itself. The class of a slot is
     its place relative to the token's, so that digits of equal significance share one, as coupled ids have it;
     ``operands_apart`` gives each operand classes of its own. With ``anchor`` the token ``=`` is always visible. All
-    lengths are looked at. Raises ``ValueError`` outside the domain of ``coverage.windows_shown``, or beyond 2,500,000
-    windows.
+    lengths are looked at. Raises ``ValueError`` outside the domain of ``coverage.windows_shown``, or where more than
+    100,000 windows would have to be paired.
     """
-    if operands_apart and process.columns == "multisets":
-        raise bad("operands_apart", operands_apart, "False where the digits of a column are read as a multiset")
-    keys = windows_of_views(process, law=law)
-    if len(keys) > TIES_LIMIT:
-        raise bad("process", process.name, f"one with at most {TIES_LIMIT:,} windows; it has {len(keys):,}")
+    keys = confused_windows(process, anchor=anchor, operands_apart=operands_apart, law=law)
+    if len(keys) > PAIRED_LIMIT:
+        raise bad("process", process.name, f"one with at most {PAIRED_LIMIT:,} confused windows; it has {len(keys):,}")
     reader = reader_of(process, (process.output_at(1),))
     groups: dict[object, dict[int | None, Window]] = {}
-    for key in _suspects(reader, keys, anchor=anchor, operands_apart=operands_apart).tolist():
+    for key in keys.tolist():
         window = reader.decode(key)
         query, seen = _view(process, window, anchor=anchor, operands_apart=operands_apart)
         groups.setdefault((query, _signature(seen)), {}).setdefault(window.token, window)
@@ -102,6 +101,21 @@ def ties(process: Process, *, anchor: bool, operands_apart: bool = False, law: L
         first, *others = sorted(group.values(), key=lambda window: sum(value is not None for value in window.values))
         found += [Tie(process=process, windows=(first, other)) for other in others]
     return tuple(found)
+
+
+@cache
+def confused_windows(process: Process, *, anchor: bool, operands_apart: bool = False, law: Law = "spelled") -> Keys:
+    """The windows, keys of ``coverage.windows_of_views``, that ``ties`` pairs; none iff no head confuses any two.
+
+    Raises ``ValueError`` as ``ties`` does, or beyond 2,500,000 windows.
+    """
+    if operands_apart and process.columns == "multisets":
+        raise bad("operands_apart", operands_apart, "False where the digits of a column are read as a multiset")
+    keys = windows_of_views(process, law=law)
+    if len(keys) > TIES_LIMIT:
+        raise bad("process", process.name, f"one with at most {TIES_LIMIT:,} windows; it has {len(keys):,}")
+    reader = reader_of(process, (process.output_at(1),))
+    return _suspects(reader, keys, anchor=anchor, operands_apart=operands_apart)
 
 
 def _view(process: Process, window: Window, *, anchor: bool, operands_apart: bool) -> tuple[Token, Seen]:

@@ -23,7 +23,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from carryproof.theory.averaging import ties
+from carryproof.theory.averaging import confused_windows, ties
 from carryproof.theory.errors import bad
 from carryproof.theory.multisets import as_multisets
 from carryproof.theory.processes import Process, Table, WindowSlot
@@ -101,9 +101,10 @@ def derive(process: Process) -> Derivation | Obstruction:
     for apart in get_args(Apart):
         # operands in one class are seen as a multiset
         derived = _classified(process if apart == "operands" else as_multisets(process), slots, apart)
-        confused = ties(derived.process, anchor=True, operands_apart=apart == "operands")
-        if not confused and _shows_only_the_window(derived):
+        told = {"anchor": True, "operands_apart": apart == "operands"}
+        if not len(confused_windows(derived.process, **told)) and _shows_only_the_window(derived):
             return derived
+    confused = ties(derived.process, **told)
     equal = [tie for tie in confused if tie.equal]
     why = "an averaging head confuses" if not equal else "the window does not say which token follows in"
     statement = f"{process.name}, {process.order}: {why} {len(equal or confused)} pairs of windows, such as"

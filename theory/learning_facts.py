@@ -21,6 +21,7 @@ from carryproof.theory.processes import Process
 from carryproof.theory.readers import Window
 from carryproof.theory.subjects import Subject
 
+WINDOWS_LIMIT = 200_000  # of a process whose facts are worth the wait
 SHOWN_TIES = 3
 MANY = 8  # equal digits are written out up to here
 
@@ -34,7 +35,10 @@ def _facts(label: str, process: Process) -> list[Fact]:
     try:
         before = (process.output_at(1),)  # which a decoder's query always is
         read = as_multisets(process)
-        spelled, exact = (shortest_training(read, law=law, more=before) for law in ("spelled", "exact"))
+        spelled = shortest_training(read, law="spelled", more=before)
+        if spelled.windows[-1] > WINDOWS_LIMIT:
+            return []
+        exact = shortest_training(read, law="exact", more=before)
         loose = ties(read, anchor=False)
         derived = derive(process)
     except ValueError:  # no bounded window, no columns of digits, or too many windows to follow
