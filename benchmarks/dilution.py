@@ -26,6 +26,7 @@ from torch import Tensor
 from carryproof.benchmarks import store
 from carryproof.benchmarks.configuration import RunConfig
 from carryproof.benchmarks.evaluate import draw_test_set
+from carryproof.benchmarks.measure import IN_RANGE_THRESHOLD
 from carryproof.models import checkpoints
 from carryproof.models.decoder import Decoder
 from carryproof.positional import Encoding
@@ -37,7 +38,7 @@ from carryproof.theory.windows import dependency_window
 
 PROBLEMS = 500
 AT_ONCE = 50  # problems whose scores are held at once
-ELIGIBLE = 0.99  # in-range accuracy below which nothing is claimed of a run
+FACTOR = 1.25  # within which a forecast half length counts as the measured one
 
 
 class Diluted(Encoding):
@@ -225,7 +226,7 @@ class Dilution:
     @property
     def eligible(self) -> bool:
         """Whether the run is right in range, without which nothing is claimed of it."""
-        return self.in_range is not None and self.in_range >= ELIGIBLE
+        return self.in_range is not None and self.in_range >= IN_RANGE_THRESHOLD
 
     def half(self, name: str) -> float | None:
         """The half length of one of the curves."""
@@ -292,7 +293,25 @@ def table(records: Sequence[Dilution]) -> str:
         lines.append(
             f"{record.label:34}{record.seed:5}{record.in_range or 0:10.3f}" + "".join(f"{half:>10}" for half in halves)
         )
+    for name in ("counted", "scored"):
+        good, judged = agreement(records, name)
+        lines.append(f"{name}: within a factor of {FACTOR} in {good} of {judged} runs that are right in range")
     return "\n".join(lines)
+
+
+def agreement(records: Sequence[Dilution], name: str) -> tuple[int, int]:
+    """In how many runs a forecast half length is the measured one, and of how many: those right in range that have it.
+
+    Two curves that do not fall below one half agree; one that does and one that does not disagree.
+    """
+    pairs = [(each.half(name), each.half("measured")) for each in records if each.eligible and getattr(each, name)]
+    return sum(_close(forecast, measured) for forecast, measured in pairs), len(pairs)
+
+
+def _close(forecast: float | None, measured: float | None) -> bool:
+    if forecast is None or measured is None:
+        return forecast is measured
+    return max(forecast / measured, measured / forecast) <= FACTOR
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from carryproof.benchmarks import dilution, store, suites
 from carryproof.benchmarks.configuration import Evaluation, Recipe, RunConfig
 from carryproof.benchmarks.dilution import (
+    Dilution,
+    agreement,
     counted_odds,
     dilution_of,
     far_keys,
@@ -116,3 +118,24 @@ def test_the_study_is_what_it_says(tmp_path, capsys) -> None:
     assert len(suite.runs()) == 15 and {run.question.train.longest for run in suite.runs()} == {10}
     assert dilution.main([str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("dilution: DIR: got ")
+
+
+def test_agreement_counts_runs_that_are_right_in_range() -> None:
+    curves = {"falls": (1.0, 0.9, 0.1), "stays": (1.0, 1.0, 0.9), "late": (1.0, 0.6, 0.4)}
+
+    def run(forecast: str, measured: str, in_range: float = 1.0) -> Dilution:
+        return Dilution(
+            run_id="x",
+            label="x",
+            seed=0,
+            in_range=in_range,
+            lengths=(10, 20, 80),
+            counted=curves[forecast],
+            scored=None,
+            measured=curves[measured],
+        )
+
+    pairs = [("falls", "falls"), ("stays", "stays"), ("falls", "late"), ("stays", "falls"), ("falls", "stays")]
+    records = [*(run(*pair) for pair in pairs), run("falls", "falls", in_range=0.5)]
+    assert agreement(records[:2], "counted") == (2, 2) and agreement(records[3:], "counted") == (0, 2)
+    assert agreement(records, "counted")[1] == 5 and agreement(records, "scored") == (0, 0)
