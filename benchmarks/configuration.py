@@ -8,10 +8,11 @@ many problems. Two runs with equal hashes compute the same thing, so a finished 
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from carryproof import __version__
+from carryproof.benchmarks.engine import Engine
 from carryproof.models.config import DecoderConfig
 from carryproof.theory import Question, content_hash
 from carryproof.theory.errors import bad, require_integer
@@ -19,7 +20,7 @@ from carryproof.theory.formats import vocabulary_size
 from carryproof.theory.ranges import OperandLaw, require_law, require_lengths
 
 SCHEMA_VERSION = 1
-ENGINE = "eager-fp32"
+ENGINE = "stack-1"
 FIRST_TEST_SEED = 10_000_000  # training seeds lie below, so that no run trains on the stream it is tested on
 
 
@@ -91,15 +92,18 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
-    """One training and its measurement; ``run_id`` names it."""
+    """One training and its measurement; ``run_id`` names it. ``stack`` runs of it are trained together."""
 
     question: Question
     recipe: Recipe
     evaluation: Evaluation
     seed: int
+    engine: Engine = field(default_factory=Engine)
+    stack: int = 1
 
     def __post_init__(self) -> None:
         require_integer("seed", self.seed, 0, FIRST_TEST_SEED - 1)
+        require_integer("stack", self.stack, 1)
         self.question.format.require_room(self.evaluation.test_digits[-1])
 
     def decoder(self) -> DecoderConfig:
@@ -126,6 +130,9 @@ class RunConfig:
             "schema_version": SCHEMA_VERSION,
             "version": __version__,
             "engine": ENGINE,
+            "device": self.engine.device.partition(":")[0],
+            "dtype": self.engine.dtype,
+            "stack": self.stack,
             "question": self.question.to_dict(),
             "recipe": asdict(self.recipe),
             "evaluation": evaluation | {key: list(evaluation[key]) for key in ("test_digits", "laws")},

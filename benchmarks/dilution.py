@@ -317,6 +317,7 @@ def _close(forecast: float | None, measured: float | None) -> bool:
 def main(arguments: Sequence[str]) -> int:
     """Forecast and compare the finished runs of the suite ``soft`` in a folder; return the exit status."""
     from carryproof.benchmarks.dilution_figure import draw_dilution
+    from carryproof.benchmarks.runner import settled_engine
     from carryproof.benchmarks.suites import build
 
     parser = argparse.ArgumentParser(prog="dilution", description="Half lengths of soft encodings, from trained ones.")
@@ -325,7 +326,7 @@ def main(arguments: Sequence[str]) -> int:
     torch.set_num_threads(1)
     try:
         records = []
-        for config in build("soft").runs():
+        for config in build("soft").on(settled_engine(folder)).runs():
             if store.is_finished(folder, config.run_id):
                 run = store.read_run(folder, config.run_id)
                 model = checkpoints.load(store.runs_folder(folder) / config.run_id / "model.safetensors")

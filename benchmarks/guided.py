@@ -67,7 +67,7 @@ def train_guided(run: ScriptRun, *, every: int = EVERY, at_once: int = FED_AT_ON
     script, recipe = run.script(), run.recipe
     process = script.process
     model = Decoder.init(run.decoder(), torch.Generator().manual_seed(run.seed))
-    optimizer = Optimizer(model, recipe)
+    optimizer = Optimizer([model], recipe)
     shown = shown_windows(process, run.lengths)
     fed: set[int] = set()
     pool: dict[int, list[Digits]] = {}

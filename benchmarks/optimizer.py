@@ -9,6 +9,8 @@ and are stacked by shape so that one batched product serves all of them.
 True
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,43 +22,50 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of x, x^3, x^5: steepest at 0 while
 
 
 class Optimizer:
-    """The optimizers of one model under a recipe; ``step(scale)`` takes one step at ``scale`` times the peak rate."""
+    """The optimizers of some models under a recipe; ``step(scale)`` takes one step at ``scale`` times the peak rate.
 
-    def __init__(self, model: nn.Module, recipe: Recipe) -> None:
-        named = list(model.named_parameters())
-        matrices = {name: weight for name, weight in named if is_block_matrix(name)} if recipe.muon_rate else {}
-        rest = [weight for name, weight in named if name not in matrices]
+    Each model's gradients are clipped by themselves, so that none feels another.
+    """
+
+    def __init__(self, models: Sequence[nn.Module], recipe: Recipe) -> None:
+        named = [(name, weight) for model in models for name, weight in model.named_parameters()]
+        matrices = [(name, weight) for name, weight in named if is_block_matrix(name)] if recipe.muon_rate else []
+        rest = [weight for name, weight in named if not (recipe.muon_rate and is_block_matrix(name))]
         groups = [
             {"params": [weight for weight in rest if weight.dim() > 1], "weight_decay": recipe.weight_decay},
             {"params": [weight for weight in rest if weight.dim() <= 1], "weight_decay": 0.0},
         ]
         self.recipe = recipe
-        self.parameters = [weight for _, weight in named]
+        self.parameters = [list(model.parameters()) for model in models]
         betas = (recipe.beta1, recipe.beta2)
         self.adamw = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=betas, fused=True)
         self.muon = Muon(matrices, recipe) if matrices else None
 
     def step(self, scale: float) -> None:
         """Clip the gradients, take one step with them, and forget them."""
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
+        for parameters in self.parameters:
+            torch.nn.utils.clip_grad_norm_(parameters, self.recipe.clip)
         for group in self.adamw.param_groups:
             group["lr"] = self.recipe.learning_rate * scale
         self.adamw.step()
         if self.muon is not None:
             self.muon.step(scale)
-        for weight in self.parameters:
-            weight.grad = None
+        for parameters in self.parameters:
+            for weight in parameters:
+                weight.grad = None
 
 
 class Muon:
     """Muon with Nesterov momentum and decoupled weight decay, over block matrices stacked by shape."""
 
-    def __init__(self, weights: dict[str, nn.Parameter], recipe: Recipe) -> None:
+    def __init__(self, weights: Sequence[tuple[str, nn.Parameter]], recipe: Recipe) -> None:
         self.rate, self.decay, self.momentum = recipe.muon_rate, recipe.muon_decay, recipe.muon_momentum
         by_shape: dict[torch.Size, list[tuple[str, nn.Parameter]]] = {}
-        for name, weight in weights.items():
+        for name, weight in weights:
             by_shape.setdefault(as_matrix(name, weight).shape, []).append((name, weight))
-        self.stacks = [(each, torch.zeros(len(each), *shape)) for shape, each in by_shape.items()]
+        self.stacks = [
+            (each, torch.zeros(len(each), *shape, device=each[0][1].device)) for shape, each in by_shape.items()
+        ]
 
     @torch.no_grad()
     def step(self, scale: float) -> None:

@@ -1,12 +1,13 @@
-"""One run, from a configuration to a folder of results: train, measure, write.
+"""Runs, from configurations to folders of results: train, measure, write.
 
-It is what a worker process executes. The record keeps the whole configuration, the loss curve, k of n for every length,
-law and stratum, the share of in-range problems that training saw, and the hash of the registry it was trained under.
+It is what a worker process executes, for one run or for a stack of them. A record keeps the whole configuration, the
+loss curve, k of n for every length, law and stratum, the share of in-range problems that training saw, and the hash of
+the registry it was trained under; its seconds of training are its share of the stack's.
 """
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ import numpy as np
 
 from carryproof.benchmarks.configuration import RunConfig
 from carryproof.benchmarks.evaluate import Record, draw_test_set, evaluate
-from carryproof.benchmarks.store import new_run, write_json
+from carryproof.benchmarks.store import is_finished, new_run, read_run, write_json
 from carryproof.benchmarks.streams import problem_count
-from carryproof.benchmarks.train import LossPoint, logits_at, train, training_stream
+from carryproof.benchmarks.train import LossPoint, logits_at, train_stacked, training_stream
 from carryproof.models import checkpoints
 from carryproof.models.decoder import Decoder
 from carryproof.theory.digits import lengths
@@ -27,38 +28,48 @@ _REPLAY = 100_000
 
 
 def execute(
-    config: RunConfig,
+    configs: Sequence[RunConfig],
     out: Path,
     *,
     registry_sha256: str,
     prediction_id: str,
-    progress: Callable[[LossPoint], None] = lambda point: None,
-) -> dict[str, Any]:
-    """Train and measure one configuration and write its folder; return the record."""
+    progress: Callable[[int, LossPoint], None] = lambda index, point: None,
+) -> list[dict[str, Any]]:
+    """Train configurations that differ in their seeds together, measure each and write its folder; return the records.
+
+    Whatever is finished already is trained along, since it is part of the stack, and left as it is.
+    """
     started = time.monotonic()
-    model, points = train(config, progress)
-    trained_at = time.monotonic()
-    records = measure_model(config, model)
-    run = {
-        "run_id": config.run_id,
-        "config": config.to_dict(),
-        "registry_sha256": registry_sha256,
-        "prediction_id": prediction_id,
-        "status": "finished" if math.isfinite(points[-1].loss) else "diverged",
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "loss": [asdict(point) | {"loss": point.loss if math.isfinite(point.loss) else None} for point in points],
-        "records": [asdict(record) for record in records],
-        "in_range": in_range_accuracy(config, records),
-        "share_seen": share_seen(config),
-        "train_seconds": round(trained_at - started, 3),
-        "evaluate_seconds": round(time.monotonic() - trained_at, 3),
-    }
-    with new_run(out, config.run_id) as folder:
-        write_json(folder / "run.json", run)
-        checkpoints.save(
-            folder / "model.safetensors", model, about={"run_id": config.run_id, "config": config.to_dict()}
-        )
-    return run
+    trained = train_stacked(configs, progress)
+    share = round((time.monotonic() - started) / len(configs), 3)
+    records = []
+    for config, (model, points) in zip(configs, trained, strict=True):
+        if is_finished(out, config.run_id):
+            records.append(read_run(out, config.run_id))
+            continue
+        trained_at = time.monotonic()
+        measured = measure_model(config, model)
+        run = {
+            "run_id": config.run_id,
+            "config": config.to_dict(),
+            "registry_sha256": registry_sha256,
+            "prediction_id": prediction_id,
+            "status": "finished" if math.isfinite(points[-1].loss) else "diverged",
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "loss": [asdict(point) | {"loss": point.loss if math.isfinite(point.loss) else None} for point in points],
+            "records": [asdict(record) for record in measured],
+            "in_range": in_range_accuracy(config, measured),
+            "share_seen": share_seen(config),
+            "train_seconds": share,
+            "evaluate_seconds": round(time.monotonic() - trained_at, 3),
+        }
+        with new_run(out, config.run_id) as folder:
+            write_json(folder / "run.json", run)
+            checkpoints.save(
+                folder / "model.safetensors", model, about={"run_id": config.run_id, "config": config.to_dict()}
+            )
+        records.append(run)
+    return records
 
 
 def measure_model(config: RunConfig, model: Decoder) -> list[Record]:

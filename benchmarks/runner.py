@@ -10,11 +10,11 @@ import platform
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from queue import Empty
@@ -22,6 +22,7 @@ from typing import Any
 
 from carryproof.benchmarks import store
 from carryproof.benchmarks.configuration import RunConfig
+from carryproof.benchmarks.engine import Engine, fastest_dtype
 from carryproof.benchmarks.registry import Plan, read_registry, register
 from carryproof.benchmarks.script_runs import ScriptConfig
 from carryproof.benchmarks.suites import Suite
@@ -70,10 +71,12 @@ def run_suite(
     """Run every run of a suite that is not finished in ``out``, after registering all predictions and forecasts there.
 
     ``on_start`` is told the pending runs and how many are finished already. An older registry without scripts is not
-    added to, and its study runs none. Raises ``ValueError`` if ``out`` cannot be used or holds another study;
-    ``KeyboardInterrupt`` passes through after the workers have been stopped.
+    added to, and its study runs none. No more ``jobs`` are started than there are cores. Raises ``ValueError`` if
+    ``out`` cannot be used or holds another study; ``KeyboardInterrupt`` passes through after the workers have been
+    stopped.
     """
-    jobs = usable_cores() if jobs is None else require_integer("jobs", jobs, 1)
+    cores = usable_cores()
+    jobs = cores if jobs is None else min(require_integer("jobs", jobs, 1), cores)
     planned: list[Run] = [*suite.runs(), *suite.script_runs()]
     for config in planned:
         config.decoder()  # sizes that do not fit are refused before anything is written
@@ -103,8 +106,16 @@ def run_suite(
             read = store.read_script_run if isinstance(run, ScriptConfig) else store.read_run
             read(out, run.run_id)
     on_start(pending, len(every) - len(pending))
-    if pending:
-        _run_all(pending, out, registered, ids, min(jobs, len(pending)), on_event)
+    tasks = _grouped(every, pending)
+    if tasks:
+        _run_all(tasks, pending, out, registered, ids, min(jobs, len(tasks)), on_event)
+
+
+def settled_engine(out: Path, *, device: str = "cpu", dtype: str | None = None) -> Engine:
+    """The engine of a study: as asked, or as it was begun in ``out``, or the quicker number format of this machine."""
+    if dtype is None and (out / store.STUDY).is_file():
+        dtype = store.read_json(out / store.STUDY).get("dtype")
+    return Engine(device=device, dtype=fastest_dtype(device) if dtype is None else dtype)
 
 
 def usable_cores() -> int:
@@ -112,7 +123,25 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _grouped(every: list[Run], pending: list[Run]) -> list[list[Run]]:
+    """What a worker takes at once: a run, or all runs of a stack, finished or not, of which one is pending."""
+    groups: list[list[Run]] = []
+    for run in every:
+        stack = 1 if isinstance(run, ScriptConfig) else run.stack
+        last = groups[-1] if groups else []
+        if stack > 1 and last and len(last) < stack and _same_but_seed(last[0], run):
+            last.append(run)
+        else:
+            groups.append([run])
+    return [group for group in groups if any(run in pending for run in group)]
+
+
+def _same_but_seed(one: Run, other: Run) -> bool:
+    return isinstance(one, RunConfig) and isinstance(other, RunConfig) and replace(other, seed=one.seed) == one
+
+
 def _run_all(
+    tasks: list[list[Run]],
     pending: list[Run],
     out: Path,
     registered: str,
@@ -120,7 +149,9 @@ def _run_all(
     jobs: int,
     on_event: Callable[[Event], None],
 ) -> None:
-    longest_first = sorted(pending, key=lambda run: -run.recipe.steps * run.recipe.batch * run.decoder().n_ctx)
+    longest_first = sorted(
+        tasks, key=lambda group: -len(group) * group[0].recipe.steps * group[0].recipe.batch * group[0].decoder().n_ctx
+    )
     context = multiprocessing.get_context("spawn")
     queue: multiprocessing.Queue[tuple[str, LossPoint]] = context.Queue()
     by_id = {run.run_id: run for run in pending}
@@ -128,13 +159,17 @@ def _run_all(
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(queue,))
     try:
         with _interrupts_ignored():  # workers inherit it, and print nothing if interrupted while they start
-            futures = {pool.submit(_work, run, out, registered, ids[run.run_id]): run for run in longest_first}
+            futures = {
+                pool.submit(_work, group, out, registered, ids[group[0].run_id]): group for group in longest_first
+            }
         waiting = set(futures)
         while waiting:
             finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
             _forward(queue, by_id, on_event)
             for future in finished:
-                on_event(Event(run=futures[future], record=future.result()))
+                for run, record in zip(futures[future], future.result(), strict=True):
+                    if run.run_id in by_id:
+                        on_event(Event(run=run, record=record))
         _forward(queue, by_id, on_event)
     except BrokenProcessPool:
         raise RuntimeError(
@@ -165,7 +200,8 @@ def _forward(queue: Any, by_id: dict[str, Run], on_event: Callable[[Event], None
     try:
         while True:
             run_id, point = queue.get_nowait()
-            on_event(Event(run=by_id[run_id], point=point))
+            if run_id in by_id:
+                on_event(Event(run=by_id[run_id], point=point))
     except Empty:
         return
 
@@ -187,21 +223,24 @@ def _start_worker(queue: Any) -> None:
     torch.set_num_threads(1)
 
 
-def _work(config: Run, out: Path, registered: str, prediction_id: str) -> dict[str, Any]:
+def _work(group: Sequence[Run], out: Path, registered: str, prediction_id: str) -> list[dict[str, Any]]:
     from carryproof.benchmarks.run import execute
     from carryproof.benchmarks.script_runs import execute_script
 
-    def report(point: LossPoint) -> None:
-        _queue.put((config.run_id, point))
+    def report(index: int, point: LossPoint) -> None:
+        _queue.put((group[index].run_id, point))
 
-    if isinstance(config, ScriptConfig):
-        return execute_script(config, out, registry_sha256=registered, prediction_id=prediction_id, progress=report)
-    return execute(config, out, registry_sha256=registered, prediction_id=prediction_id, progress=report)
+    about = {"registry_sha256": registered, "prediction_id": prediction_id}
+    first = group[0]
+    if isinstance(first, ScriptConfig):
+        return [execute_script(first, out, **about, progress=lambda point: report(0, point))]
+    stack = [run for run in group if isinstance(run, RunConfig)]
+    return execute(stack, out, **about, progress=report)
 
 
 def _describe(suite: Suite, out: Path) -> None:
     """Write what the report prints in its footer; a resumed study keeps the first description."""
-    path = out / "study.json"
+    path = out / store.STUDY
     if path.exists():
         store.read_json(path)
         return
@@ -212,6 +251,7 @@ def _describe(suite: Suite, out: Path) -> None:
             "title": suite.title,
             "versions": {"python": platform.python_version()} | _versions(_PACKAGES),
             "commit": _commit(),
+            "dtype": suite.experiments[0].engine.dtype if suite.experiments else None,
             "machine": f"{platform.machine()}, {usable_cores()} cores",
         },
     )

@@ -23,6 +23,7 @@ from carryproof.theory import content_hash
 from carryproof.theory.errors import bad
 
 SCHEMA_VERSION = 1
+STUDY = "study.json"
 CERTIFICATE = "certificate.json"
 
 
@@ -150,9 +151,9 @@ def _require_count(path: Path, record: Mapping[str, Any], name: str) -> None:
 
 def read_study(out: Path) -> dict[str, Any]:
     """The description of a study; a damaged one is a one-line ``ValueError``."""
-    study = read_json(out / "study.json")
+    study = read_json(out / STUDY)
     fields = {"suite": str, "title": str, "versions": dict, "commit": str | None, "machine": str}
-    require_fields(out / "study.json", study, fields)
+    require_fields(out / STUDY, study, fields)
     return study
 
 

@@ -6,9 +6,10 @@ show; no length beyond the trained ones was looked at while choosing them.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from carryproof.benchmarks.configuration import Evaluation, Recipe, RunConfig
+from carryproof.benchmarks.engine import Engine, stack_size
 from carryproof.benchmarks.script_runs import ScriptConfig, ScriptExperiment
 from carryproof.theory import Prediction, Question, Task, TrainingRange, formats, predict, tasks
 from carryproof.theory.errors import bad, unknown
@@ -17,17 +18,39 @@ from carryproof.theory.ranges import OperandLaw
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Experiment:
-    """One question, trained with one recipe from several seeds, measured in one way."""
+    """One question, trained with one recipe from several seeds, measured in one way, on one engine.
+
+    ``stack`` is how many seeds are trained together, if there are so many.
+    """
 
     question: Question
     recipe: Recipe
     evaluation: Evaluation
     seeds: tuple[int, ...]
+    engine: Engine = field(default_factory=Engine)
+    stack: int = 1
 
     def runs(self) -> Iterator[RunConfig]:
         """One configuration a seed."""
-        for seed in self.seeds:
-            yield RunConfig(question=self.question, recipe=self.recipe, evaluation=self.evaluation, seed=seed)
+        for first in range(0, len(self.seeds), self.stack):
+            seeds = self.seeds[first : first + self.stack]
+            for seed in seeds:
+                yield RunConfig(
+                    question=self.question,
+                    recipe=self.recipe,
+                    evaluation=self.evaluation,
+                    seed=seed,
+                    engine=self.engine,
+                    stack=len(seeds),
+                )
+
+    def on(self, engine: Engine) -> "Experiment":
+        """The same experiment on an engine, with as many seeds at once as suit it."""
+        run = next(self.runs())
+        form, task = self.question.format, self.question.task
+        tokens = self.recipe.batch * len(form.layout(task, form.width or self.question.train.longest))
+        stack = stack_size(run.decoder(), tokens=tokens, models=len(self.seeds), engine=engine)
+        return replace(self, engine=engine, stack=stack)
 
     def prediction(self) -> Prediction:
         """What the theory says of every cell that is measured."""
@@ -61,6 +84,10 @@ class Suite:
     def runs(self) -> list[RunConfig]:
         """Every run of the study but those on scripts."""
         return [run for experiment in self.experiments for run in experiment.runs()]
+
+    def on(self, engine: Engine) -> "Suite":
+        """The same study on an engine; runs that compute otherwise have other names."""
+        return replace(self, experiments=tuple(experiment.on(engine) for experiment in self.experiments))
 
     def script_runs(self) -> list[ScriptConfig]:
         """Every run on scripts."""

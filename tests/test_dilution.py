@@ -103,7 +103,7 @@ def test_half_lengths_lie_between_the_lengths_around_one_half(curve: list[float]
 
 def test_a_record_holds_forecasts_and_measurements(tmp_path) -> None:
     asked = config()
-    run = execute(asked, tmp_path, registry_sha256="0" * 64, prediction_id="0" * 64)
+    (run,) = execute([asked], tmp_path, registry_sha256="0" * 64, prediction_id="0" * 64)
     model = checkpoints.load(tmp_path / "runs" / asked.run_id / "model.safetensors")
     found = dilution_of(run, asked, model, problems=20)
     assert found.lengths == (4, 6, 8) and found.scored is not None

@@ -215,7 +215,7 @@ def test_the_run_id_covers_everything_that_changes_numbers() -> None:
 
 def test_a_diverged_run_is_recorded_and_not_dropped(tmp_path: Path) -> None:
     config = replace(tiny_suite().runs()[0], recipe=replace(TINY, learning_rate=1e30, clip=1e30, steps=30))
-    run = execute(config, tmp_path, registry_sha256="a", prediction_id="b")
+    (run,) = execute([config], tmp_path, registry_sha256="a", prediction_id="b")
     assert run["status"] == "diverged" and run["records"]
     assert store.read_run(tmp_path, config.run_id)["status"] == "diverged"
 

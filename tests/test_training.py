@@ -63,7 +63,7 @@ def test_weights_become_matrices_and_come_back(heads: int) -> None:
 @pytest.mark.parametrize("muon_rate", [0.0, 0.02])
 def test_every_parameter_moves_and_gradients_are_forgotten(muon_rate: float) -> None:
     model = decoder()
-    optimizer = Optimizer(model, Recipe(muon_rate=muon_rate))
+    optimizer = Optimizer([model], Recipe(muon_rate=muon_rate))
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     tokens = torch.randint(0, 16, (8, 12), generator=torch.Generator().manual_seed(3))
     torch.nn.functional.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()).backward()

@@ -56,6 +56,8 @@ def _parser() -> _Parser:
     for sub in (demo, run):
         sub.add_argument("--jobs", type=int, metavar="N", help="processes, one thread each (default: one a core)")
         sub.add_argument("--out", type=Path, metavar="DIR", help="folder of results (default: runs/SUITE)")
+        sub.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), cuda, cuda:1, ...")
+        sub.add_argument("--dtype", metavar="NAME", help="float32 or bfloat16 (default: the quicker one, measured)")
     report = add("report", _report, "score a study against its registered predictions and write the report")
     report.add_argument("folder", type=Path, metavar="DIR", help="what `run` wrote")
 
@@ -126,10 +128,13 @@ def _out(options: argparse.Namespace) -> Path:
 
 def _run(options: argparse.Namespace) -> int:
     from carryproof.benchmarks import suites
-    from carryproof.benchmarks.runner import run_suite
+    from carryproof.benchmarks.runner import run_suite, settled_engine, usable_cores
     from carryproof.console import StudyDisplay
 
-    suite, out = suites.build(options.suite), _out(options)
+    out = _out(options)
+    suite = suites.build(options.suite).on(settled_engine(out, device=options.device, dtype=options.dtype))
+    if options.jobs is not None and options.jobs > usable_cores():
+        print(f"jobs: {options.jobs} is more than the {usable_cores()} cores here; one a core is used", file=sys.stderr)
     with StudyDisplay(suite, out) as display:
         run_suite(suite, out, jobs=options.jobs, on_start=display.start, on_event=display.event)
     return 0
