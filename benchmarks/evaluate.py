@@ -39,7 +39,7 @@ LogitsAt = Callable[
 ]
 Write = Callable[[Int[Tensor, "batch prompt"], Int[Tensor, "#batch token"], int], Int[Tensor, "batch written"]]
 TOKENS_AT_ONCE = 2**20  # written and compared: about 20 bytes each
-_SCORES_AT_ONCE = 2**21  # pairs of tokens that attention compares in one pass, and some more for the tokens themselves
+_SCORES_AT_ONCE = 2**20  # pairs of tokens that attention compares in one pass, and some more for the tokens themselves
 _WIDTH = 96  # a token of a small model takes about as much memory as this many pairs
 
 
@@ -83,7 +83,7 @@ def problems_at_once(tokens: int) -> int:
     """How many problems of so many tokens pass through a model together, so that memory stays flat at any length.
 
     >>> problems_at_once(22), problems_at_once(300)
-    (807, 17)
+    (403, 8)
     """
     return max(1, _SCORES_AT_ONCE // (tokens * (tokens + _WIDTH)))
 
