@@ -1,9 +1,9 @@
 """Seeded streams of problems, drawn digit by digit: item i is a function of (seed, i) and of nothing else.
 
-NumPy's counter-based Philox generator is advanced straight to the words of item i, so that any block of a stream can be
-drawn alone, in any order, on any machine, for operands of any length. Items that a stream must not contain (an operand
-law's empty tops, problems held out of training) are redrawn from the same place of the next key, which keeps item i a
-function of (seed, i).
+Every item has a SplitMix64 generator of its own (Steele, Lea and Flood, OOPSLA 2014), whose state is output i of the
+seed's, so that any items can be drawn alone, in any order, on any machine, for operands of any length. Items that a
+stream must not contain (an operand law's empty tops, problems held out of training) are drawn again from the next words
+of their own generator, which keeps item i a function of (seed, i).
 
 >>> from carryproof.theory import tasks
 >>> stream = Stream(task=tasks.addition(), lengths=(2, 5), seed=7)
@@ -13,12 +13,14 @@ function of (seed, i).
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from carryproof.benchmarks.splitmix import WORDS_AT_ONCE, split_mix, uniform_digits, word_count, words
 from carryproof.theory.digits import Digits
 from carryproof.theory.ranges import OperandLaw
 from carryproof.theory.tasks import Task
@@ -28,6 +30,7 @@ HOLD_OUT_EVERY = 10  # one problem in ten is held out of training ...
 HOLD_OUT_ABOVE = 1_000  # ... at lengths with more problems than this; smaller sets are trained and tested whole
 _MAX_REDRAWS = 10_000
 _HOLD_OUT_KEY = 0xCA22  # fixed, so that a problem's side of the split never depends on a run's seed
+_ITEMS_AT_ONCE = 16_384
 
 
 def problem_count(task: Task, length: int, law: OperandLaw) -> int:
@@ -47,14 +50,23 @@ def problem_count(task: Task, length: int, law: OperandLaw) -> int:
 
 def held_out(operands: Digits) -> NDArray[np.bool_]:
     """Whether each problem ``[problem, operand, place]`` is held out of training; zero padding does not matter."""
-    count, places = operands.shape[1:]
+    digits = operands.transpose(2, 1, 0)  # [place, operand, problem]
+    factors = _factors(*digits.shape[:2])[..., None]
     mixed = np.zeros(len(operands), dtype=np.uint64)
-    for operand in range(count):
-        factors = np.random.Philox(key=[_HOLD_OUT_KEY, operand]).random_raw(places)
-        mixed += (operands[:, operand].astype(np.uint64) * factors).sum(axis=1, dtype=np.uint64)
+    at_once = max(1, WORDS_AT_ONCE // max(1, operands[..., 0].size))
+    for low in range(0, len(digits), at_once):
+        high = low + at_once
+        mixed += (digits[low:high].astype(np.uint64) * factors[low:high]).sum(axis=(0, 1))
     mixed ^= mixed >> np.uint64(32)
     mixed *= np.uint64(0x9E3779B97F4A7C15)
     return (mixed >> np.uint64(32)) % np.uint64(HOLD_OUT_EVERY) == 0
+
+
+@lru_cache(maxsize=8)
+def _factors(places: int, operands: int) -> NDArray[np.uint64]:
+    """The weight of every digit in the hash of a problem ``[place, operand]``, the same in longer problems."""
+    streams = [np.random.Philox(key=[_HOLD_OUT_KEY, operand]) for operand in range(operands)]
+    return np.stack([stream.random_raw(places) for stream in streams], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,49 +84,70 @@ class Stream:
     split: Split = "all"
 
     def block(self, start: int, count: int) -> Digits:
-        """Operand digits ``[count, operand, place]`` of items start .. start + count - 1."""
-        operands = np.zeros((count, self.task.operands, max(self.lengths)), dtype=np.uint8)
-        missing = np.ones(count, dtype=bool)
-        for redraw in range(_MAX_REDRAWS):
-            drawn, valid = self._draw(start, count, redraw)
-            fresh = missing & valid
-            operands[fresh] = drawn[fresh]
-            missing &= ~valid
-            if not missing.any():
-                return operands
-        raise AssertionError("a stream whose items are all refused")
+        """Operand digits ``[count, operand, place]`` of items start .. start + count - 1.
 
-    def _draw(self, start: int, count: int, redraw: int) -> tuple[Digits, NDArray[np.bool_]]:
-        task, width = self.task, max(self.lengths)
-        heads = 2 + task.operands  # words for the length, for the long operand's position and for the other lengths
-        words_each = -(-(heads + task.operands * width) // 4) * 4  # Philox steps are four words long
-        generator = np.random.Philox(key=[self.seed, redraw])
-        generator.advance(start * words_each // 4)
-        words = generator.random_raw(count * words_each).reshape(count, words_each)
-        bounds = np.cumsum(np.square(self.lengths)).astype(np.uint64)
-        length = np.array(self.lengths)[np.searchsorted(bounds, words[:, 0] % bounds[-1], side="right")]
-        lengths = np.repeat(length[:, None], task.operands, axis=1)
-        if self.law == "unequal":
-            shorter = 1 + (words[:, 2:heads] % np.maximum(lengths - 1, 1).astype(np.uint64)).astype(np.int64)
-            position = (words[:, 1] % np.uint64(task.operands)).astype(np.int64)
-            lengths = np.where(np.arange(task.operands) == position[:, None], lengths, shorter)
-        raw = words[:, heads : heads + task.operands * width].reshape(count, task.operands, width)
-        place = np.arange(width)
-        top = (place == lengths[..., None] - 1) & (lengths[..., None] > 1)
-        digits = (raw % np.uint64(task.base)).astype(np.uint8)
-        if self.law != "longest":
-            digits = np.where(top, 1 + raw % np.uint64(task.base - 1), digits).astype(np.uint8)
-        digits = np.where(place < lengths[..., None], digits, 0).astype(np.uint8)
-        valid = np.ones(count, dtype=bool)
+        In memory the digits of one place lie side by side (Fortran order), as everything that computes on them reads.
+        """
+        digits = np.empty((max(self.lengths), self.task.operands, count), dtype=np.uint8)
+        divided = np.zeros(max(self.lengths) + 1, dtype=bool)
+        divided[list(filter(self.splits, self.lengths))] = True
+        key = split_mix(np.array([self.seed], dtype=np.uint64))
+        for first in range(0, count, _ITEMS_AT_ONCE):
+            here = digits[..., first : first + _ITEMS_AT_ONCE]
+            states = words(key, start + first, here.shape[2])[:, 0]
+            here[...], valid = self._draw(states, 0, divided)
+            missing = np.flatnonzero(~valid)
+            for redraw in range(1, _MAX_REDRAWS):
+                if not missing.size:
+                    break
+                drawn, valid = self._draw(states[missing], redraw, divided)
+                here[..., missing[valid]] = drawn[..., valid]
+                missing = missing[~valid]
+            else:
+                raise AssertionError("a stream whose items are all refused")
+        return digits.transpose(2, 1, 0)
+
+    def _draw(
+        self, states: NDArray[np.uint64], redraw: int, divided: NDArray[np.bool_]
+    ) -> tuple[Digits, NDArray[np.bool_]]:
+        """One candidate for every item, ``[place, operand, item]``, and which of them the stream may contain.
+
+        ``divided`` says of every length whether its problems are divided into trained and held-out ones.
+        """
+        base, operands, width = self.task.base, self.task.operands, max(self.lengths)
+        heads, bodies, tops = 2 + operands, word_count(width * operands), word_count(operands)
+        first = redraw * (heads + bodies + tops)
+        lengths = self._lengths(states, first)
+        digits = uniform_digits(states, first + heads, width * operands, base).reshape(width, operands, -1)
+        digits *= np.arange(width)[:, None, None] < lengths
+        top = digits[lengths - 1, np.arange(operands)[:, None], np.arange(len(states))]
+        valid = np.ones(len(states), dtype=bool)
         if self.law == "longest":
-            valid &= (length == 1) | (digits * top).any(axis=(1, 2))
+            valid &= (lengths[0] == 1) | top.any(axis=0)
+        else:
+            leading = 1 + uniform_digits(states, first + heads + bodies, operands, base - 1)
+            top = np.where(lengths > 1, leading, top)
+            digits[lengths - 1, np.arange(operands)[:, None], np.arange(len(states))] = top
+        longest = lengths.max(axis=0)
         if self.law == "unequal":
-            valid &= length > 1
+            valid &= longest > 1
         if self.split != "all":
-            large = np.isin(length, [each for each in self.lengths if self.splits(each)])
-            out = held_out(digits) & large
-            valid &= ~out if self.split == "train" else (out | ~large)
+            out, whole = held_out(digits.transpose(2, 1, 0)), ~divided[longest]
+            valid &= whole | (out if self.split == "held-out" else ~out)
         return digits, valid
+
+    def _lengths(self, states: NDArray[np.uint64], first: int) -> NDArray[np.int64]:
+        """The length of every operand ``[operand, item]``."""
+        operands = self.task.operands
+        bounds = np.cumsum(np.square(self.lengths)).astype(np.uint64)
+        chosen = np.searchsorted(bounds, words(states, first, 1)[0] % bounds[-1], side="right")
+        longest = np.array(self.lengths)[chosen]
+        if self.law != "unequal":
+            return np.broadcast_to(longest, (operands, len(states)))
+        position, *others = words(states, first + 1, 1 + operands)
+        shorter = 1 + np.stack(others) % np.maximum(longest - 1, 1).astype(np.uint64)
+        one = np.arange(operands)[:, None] == position % np.uint64(operands)
+        return np.where(one, longest, shorter.astype(np.int64))
 
     def splits(self, length: int) -> bool:
         """Whether problems of this length are divided into trained and held-out ones, or all trained."""

@@ -117,7 +117,19 @@ class Attention(nn.Module):
         k = self.hook_k(project(x, self.W_K, self.b_K)).transpose(1, 2)  # [batch head key d_head]
         v = self.hook_v(project(x, self.W_V, self.b_V)).transpose(1, 2)  # [batch head key d_head]
         q, k = encoding.rotate(q, ids[:, rows]), encoding.rotate(k, ids)
-        order = torch.arange(x.shape[1], device=x.device)
+        return self.attend(q, k, v, ids, rows, encoding)
+
+    def attend(
+        self,
+        q: Float[Tensor, "batch head query d_head"],
+        k: Float[Tensor, "batch head key d_head"],
+        v: Float[Tensor, "batch head key d_head"],
+        ids: Int[Tensor, "#batch key *id"],
+        rows: slice,
+        encoding: Encoding,
+    ) -> Float[Tensor, "batch query d_model"]:
+        """What the queries, those of the tokens `rows`, take from keys up to their own; q and k come after `rotate`."""
+        order = torch.arange(k.shape[2], device=k.device)
         future = order > order[rows, None]  # [query key]
         bias = encoding.bias(q, ids[:, rows], ids)
         barred = q.new_zeros(()) if bias is None else bias

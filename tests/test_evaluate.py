@@ -6,21 +6,26 @@ import numpy as np
 import pytest
 import torch
 from cases import TASKS
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from carryproof.benchmarks.configuration import Evaluation, Recipe, RunConfig
 from carryproof.benchmarks.evaluate import (
     TestSet,
+    cached_match,
     draw_test_set,
     evaluate,
     exact_match,
     greedy_match,
+    problems_at_once,
     truncated,
     whole,
 )
 from carryproof.benchmarks.run import measure_model, share_seen
 from carryproof.benchmarks.streams import Stream, held_out
 from carryproof.benchmarks.train import logits_at, train, training_stream
+from carryproof.models.decoder import Decoder
 from carryproof.theory import Format, Question, Task, TrainingRange, formats, tasks
 from carryproof.theory.digits import Digits, value_of
 from carryproof.theory.positions import Positions
@@ -56,15 +61,14 @@ def test_a_model_of_the_truth_and_a_model_of_the_surrogate(task: Task) -> None:
         assert shadow.correct == sum(right) == truth.agree
 
 
-def half_trained(task: Task, form: Format, encoding: str, steps: int) -> tuple[RunConfig, Callable]:
+def half_trained(task: Task, form: Format, encoding: str, steps: int) -> tuple[RunConfig, Decoder]:
     config = RunConfig(
         question=Question(task=task, format=form, encoding=encoding, train=TrainingRange(lengths=(1, 2))),
         recipe=Recipe(d_model=32, n_heads=4, n_layers=1, steps=steps, batch=32, learning_rate=1e-2, warmup_steps=10),
         evaluation=Evaluation(test_digits=(1, 2, 3), problems=200),
         seed=0,
     )
-    model, _ = train(config)
-    return config, logits_at(model)
+    return config, train(config)[0]
 
 
 @pytest.mark.parametrize(
@@ -87,8 +91,9 @@ def test_one_pass_equals_greedy_decoding_at_intermediate_accuracy(task: Task, fo
         for length in (1, 2, 3):
             operands = Stream(task=task, lengths=(1, length) if length > 1 else (1,), seed=9).block(0, 150)
             text = form.write(task, operands)
-            one_pass, greedy = exact_match(model, text), greedy_match(model, task, text)
+            one_pass, greedy = exact_match(logits_at(model), text), greedy_match(logits_at(model), task, text)
             assert (one_pass == greedy).all()
+            assert (cached_match(model, task, text) == greedy).all()
             shares.append(one_pass.mean())
     assert any(0.05 < share < 0.95 for share in shares)  # a test at 0 % or 100 % alone would show nothing
 
@@ -108,6 +113,35 @@ def test_ties_are_decided_the_same_way() -> None:
     assert (
         one_pass.sum() == (task.answer(Stream(task=task, lengths=(2,), seed=0).block(0, 400)).digits[:, 0] == 5).sum()
     )
+
+
+@pytest.mark.parametrize("form", [formats.padded(9), formats.free()], ids=str)
+def test_tests_are_measured_in_parts_of_bounded_size(form: Format, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, seen = tasks.addition(), []
+    tests = draw_test_set(task, TrainingRange(lengths=(1, 2)), 9, "exact", 500, seed=1)
+
+    def model(tokens: Tensor, ids: Tensor, rows: slice) -> Tensor:
+        """Right in half of the problems, whatever they stand beside."""
+        seen.append(tokens.shape)
+        text = form.write(task, tests.operands)
+        known = {tuple(row[:20].tolist()): row for row in text.tokens if row[0] < 5}
+        logits = torch.zeros(len(tokens), text.tokens.shape[1], formats.vocabulary_size(task))
+        for problem, row in enumerate(tokens[:, :20].tolist()):
+            logits[problem, torch.arange(text.tokens.shape[1]), known.get(tuple(row), text.tokens[0])] = 1.0
+        return logits[:, 1 : tokens.shape[1] + 1][:, rows]
+
+    whole_set = evaluate(model, task, form, tests, trained=2)
+    assert 0.3 < whole_set[0].correct / 500 < 0.7
+    monkeypatch.setattr("carryproof.benchmarks.evaluate.TOKENS_AT_ONCE", 2_000)
+    monkeypatch.setattr("carryproof.benchmarks.evaluate.problems_at_once", lambda tokens: 17)
+    seen.clear()
+    assert evaluate(model, task, form, tests, trained=2) == whole_set
+    assert max(problems for problems, _ in seen) == 17 and len(seen) > 500 // 17
+
+
+@given(st.integers(1, 100_000))
+def test_attention_is_bounded_at_any_length(tokens: int) -> None:
+    assert problems_at_once(tokens) == 1 or problems_at_once(tokens) * tokens**2 <= 2**20
 
 
 def test_the_end_token_is_scored() -> None:

@@ -31,6 +31,10 @@ MAY_IMPORT = {
         {"benchmarks", "theory", "positional", "models"},
         {"jaxtyping", "torch"} | DATA | PAGES | PEERS,
     ),
+    "circuits": (
+        {"circuits", "benchmarks", "theory", "positional", "models"},
+        {"jaxtyping", "torch"} | DATA | PAGES,
+    ),
 }
 ALSO = {  # kept out of theory/__init__, see the test of what is loaded
     "benchmarks/conformance.py": {"hypothesis"},

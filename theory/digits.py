@@ -10,7 +10,7 @@ rule from the top digit down.
 
 import math
 from collections.abc import Iterable
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,17 +60,20 @@ def value_of(digits: Iterable[SupportsIndex], base: int) -> int:
     return value
 
 
-def carry_up(columns: NDArray[np.int64], base: int, width: int) -> Digits:
+def carry_up(columns: NDArray[Any], base: int, width: int) -> Digits:
     """Turn column sums ``[problem, place]`` (any sign) into ``width`` proper digits by moving carries up.
+
+    Their type, a signed integer or Python's, must hold them with a carry.
 
     >>> carry_up(np.array([[15, 9]]), base=10, width=3).tolist()
     [[5, 0, 1]]
     """
-    digits = np.zeros((columns.shape[0], width), dtype=np.uint8)
-    carry = np.zeros(columns.shape[0], dtype=np.int64)
+    digits = np.zeros((columns.shape[0], width), dtype=np.uint8, order="F")
+    carry = np.zeros(columns.shape[0], dtype=columns.dtype)
     for place in range(width):
         total = carry + columns[:, place] if place < columns.shape[1] else carry
-        carry, digits[:, place] = np.divmod(total, base)
+        carry = total // base  # dividing by one number is many times faster than divmod
+        digits[:, place] = total - carry * base
     return digits
 
 
@@ -82,12 +85,27 @@ def residues(digits: Digits, base: int, modulus: int) -> NDArray[np.generic]:
     """
     exact = np.int64 if modulus * base < _INT64_SAFE and modulus**2 < _INT64_SAFE else object
     rest = np.zeros(digits.shape[:-1], dtype=exact)
+    bound = modulus  # that the rest stays below
     for place in reversed(range(digits.shape[-1])):
-        rest = (rest * base + digits[..., place].astype(exact)) % modulus
-    return rest
+        if bound * base > _INT64_SAFE:
+            rest, bound = rest % modulus, modulus
+        rest, bound = rest * base + digits[..., place].astype(exact), bound * base
+    return rest % modulus
+
+
+def significant(digits: Digits) -> NDArray[np.bool_]:
+    """Which places ``[..., place]`` a number is written with: those up to its highest digit that is not 0, or one.
+
+    >>> significant(np.array([[0, 7, 0], [0, 0, 0]], dtype=np.uint8)).tolist()
+    [[True, True, False], [True, False, False]]
+    """
+    kept = digits != 0
+    for place in reversed(range(1, digits.shape[-1])):
+        kept[..., place - 1] |= kept[..., place]
+    kept[..., :1] = True
+    return kept
 
 
 def lengths(digits: Digits) -> NDArray[np.int64]:
     """The number of significant digits along the last axis; zero has one."""
-    places = np.arange(1, digits.shape[-1] + 1)
-    return np.maximum(1, np.max(np.where(digits != 0, places, 0), axis=-1))
+    return np.maximum(1, significant(digits).sum(axis=-1))

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from carryproof.theory.digits import DIGIT_SYMBOLS, Digits, lengths
+from carryproof.theory.digits import DIGIT_SYMBOLS, Digits, lengths, significant
 from carryproof.theory.errors import bad, require_integer, unknown
 from carryproof.theory.positions import Positions, parse_positions
 from carryproof.theory.ranges import LONGEST
@@ -28,6 +28,7 @@ from carryproof.theory.tasks import Answer, Task
 Order = Literal["least-first", "most-first"]
 Role = Literal["operand", "operator", "equals", "sign", "answer", "end"]
 SPECIAL_SYMBOLS = "+-*=;_"  # token ids base, base + 1, ...: three operators (also signs), equals, end, padding
+_FIXED = {"equals": "=", "end": ";"}
 
 
 def vocabulary_size(task: Task) -> int:
@@ -128,38 +129,33 @@ class Format:
     def write(self, task: Task, operands: Digits, answer: Answer | None = None) -> Text:
         """Write operand digits ``[problem, operand, place]`` with their true answers, or with the answers given."""
         places = operands.shape[2]
-        self.require_room(int(lengths(operands).max(initial=1)))
         width = places if self.width is None else self.width
+        if width < places:
+            self.require_room(int(lengths(operands).max(initial=1)))
         operands = _widen(operands, width)
         answer = task.answer(operands) if answer is None else answer
         digits = _widen(answer.digits, task.answer_width(width))
         layout = self.layout(task, width)
-        operand_lengths, answer_lengths = lengths(operands), lengths(digits)
-        tokens = np.empty((len(operands), len(layout)), dtype=np.int64)
-        keep = np.ones(tokens.shape, dtype=bool)
-        fixed = {"operator": task.operation.symbol, "equals": "=", "end": ";"}
-        for column, slot in enumerate(layout):
+        columns = np.empty((len(layout), len(operands)), dtype=np.uint8)  # [slot, problem], one row after the other
+        for column, slot in zip(columns, layout, strict=True):
             match slot.role:
                 case "operand":
-                    tokens[:, column] = operands[:, slot.operand, slot.place]
-                    keep[:, column] = slot.place < operand_lengths[:, slot.operand]
+                    column[:] = operands[:, slot.operand, slot.place]
                 case "answer":
-                    tokens[:, column] = digits[:, slot.place]
-                    keep[:, column] = slot.place < answer_lengths
+                    column[:] = digits[:, slot.place]
                 case "sign":
-                    tokens[:, column] = np.where(answer.negative, token_of(task, "-"), token_of(task, "+"))
+                    column[:] = np.where(answer.negative, token_of(task, "-"), token_of(task, "+"))
                 case role:
-                    tokens[:, column] = token_of(task, fixed[role])
-        scored = np.broadcast_to([slot.role in ("sign", "answer", "end") for slot in layout], tokens.shape)
-        slots = np.broadcast_to(np.arange(len(layout)), tokens.shape)
-        if self.width is None:  # close the gaps: kept tokens move left in order, padding fills the right
-            order = np.argsort(~keep, axis=1, kind="stable")[:, : int(keep.sum(axis=1).max(initial=0))]
-            kept = np.take_along_axis(keep, order, axis=1)
-            tokens = np.where(kept, np.take_along_axis(tokens, order, axis=1), token_of(task, "_"))
-            scored = kept & np.take_along_axis(scored, order, axis=1)
-            slots = np.where(kept, order, -1)
+                    column[:] = token_of(task, _FIXED.get(role, task.operation.symbol))
+        if self.width is None:
+            kept = _kept(layout, significant(operands), significant(digits))
+            tokens, slots = _closed(columns, kept, token_of(task, "_"))
+        else:
+            tokens = columns.T.astype(np.int64, order="C")
+            slots = np.broadcast_to(np.arange(len(layout)), tokens.shape)
+        scored = np.array([*(slot.role in ("sign", "answer", "end") for slot in layout), False])  # the last is padding
         ids = self.positions.ids(layout, slots if self.width is None else slots[:1])
-        return Text(tokens=tokens, slots=slots, ids=ids, scored=scored, layout=layout)
+        return Text(tokens=tokens, slots=slots, ids=ids, scored=scored[slots], layout=layout)
 
     def read(self, task: Task, text: str) -> tuple[tuple[int, ...], int]:
         """The operands and the answer of a rendered text, whether or not the answer is true.
@@ -223,6 +219,33 @@ def render(task: Task, tokens: NDArray[np.int64]) -> str:
     """The tokens of one problem as a string, padding left out."""
     symbols = DIGIT_SYMBOLS[: task.base] + SPECIAL_SYMBOLS
     return "".join(symbols[int(token)] for token in tokens).rstrip("_")
+
+
+def _kept(layout: tuple[Slot, ...], operands: NDArray[np.bool_], digits: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which slots ``[slot, problem]`` are written without zeros on top, given which digits those are not."""
+    kept = np.ones((len(layout), len(operands)), dtype=bool)
+    for column, slot in zip(kept, layout, strict=True):
+        if slot.role == "operand":
+            column[:] = operands[:, slot.operand, slot.place]
+        elif slot.role == "answer":
+            column[:] = digits[:, slot.place]
+    return kept
+
+
+def _closed(
+    columns: NDArray[np.uint8], kept: NDArray[np.bool_], padding: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Tokens and slots ``[problem, token]`` of the kept ones, moved left in order; padding fills the right.
+
+    A mask reads and fills an array row by row, so that the kept tokens of a problem go to its first places.
+    """
+    rows = np.ascontiguousarray(kept.T)  # [problem, slot]
+    written = np.count_nonzero(rows, axis=1)
+    filled = np.arange(written.max(initial=0)) < written[:, None]  # [problem, token]
+    tokens, slots = np.full(filled.shape, padding, dtype=np.int64), np.full(filled.shape, -1)
+    tokens[filled] = columns.T[rows]
+    slots[filled] = np.nonzero(rows)[1]
+    return tokens, slots
 
 
 def _number(digits: str, order: Order, base: int) -> int:

@@ -49,7 +49,7 @@ class Operation:
     symbol: str
     apply: Callable[..., Any]
     width: Callable[[int, int, int], int]
-    columns: Callable[[Digits], tuple[NDArray[np.int64], NDArray[np.bool_]]] | None = None
+    columns: Callable[[Digits], tuple[NDArray[np.signedinteger], NDArray[np.bool_]]] | None = None
     operands: tuple[int, int] = (2, 2)
     signed: bool = False
     polynomial: bool = False
@@ -59,23 +59,25 @@ def _add(*values: Any) -> Any:
     return sum(values[1:], values[0])
 
 
-def _add_columns(operands: Digits) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    return operands.sum(axis=1, dtype=np.int64), np.zeros(len(operands), dtype=bool)
+def _add_columns(operands: Digits) -> tuple[NDArray[np.signedinteger], NDArray[np.bool_]]:
+    columns = operands[:, 0].astype(np.int16)  # at most 100 digits below 36, and a carry
+    for operand in range(1, operands.shape[1]):
+        columns += operands[:, operand]
+    return columns, np.zeros(len(operands), dtype=bool)
 
 
-def _subtract_columns(operands: Digits) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    difference = operands[:, 0].astype(np.int64) - operands[:, 1]
-    places = np.arange(1, difference.shape[1] + 1)
-    top = np.max(np.where(difference != 0, places, 0), axis=1)  # highest place where the operands differ, 0 if equal
-    leading = np.where(top > 0, difference[np.arange(len(difference)), top - 1], 0)
-    negative = leading < 0
-    return np.where(negative[:, None], -difference, difference), negative
+def _subtract_columns(operands: Digits) -> tuple[NDArray[np.signedinteger], NDArray[np.bool_]]:
+    difference = operands[:, 0].astype(np.int16) - operands[:, 1]
+    negative = np.zeros(len(difference), dtype=bool)
+    for column in difference.T:  # the highest place where the operands differ decides
+        np.copyto(negative, column < 0, where=column != 0)
+    return difference * np.where(negative, -1, 1).astype(np.int16)[:, None], negative
 
 
-def _multiply_columns(operands: Digits) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _multiply_columns(operands: Digits) -> tuple[NDArray[np.signedinteger], NDArray[np.bool_]]:
     left, right = operands[:, 0].astype(np.int64), operands[:, 1].astype(np.int64)
     places = left.shape[1]
-    columns = np.zeros((len(left), 2 * places), dtype=np.int64)
+    columns = np.zeros((len(left), 2 * places), dtype=np.int64, order="F")
     for place in range(places):
         columns[:, place : place + places] += left[:, place, None] * right
     return columns, np.zeros(len(left), dtype=bool)
@@ -183,11 +185,7 @@ class Task:
         if self.modulus is not None and self.operation.polynomial:
             rest = residues(operands, self.base, self.modulus)
             value = self.operation.apply(*(rest[:, index] for index in range(self.operands))) % self.modulus
-            places = []
-            for _ in range(width):
-                places.append((value % self.base).astype(np.uint8))
-                value = value // self.base
-            return Answer(digits=np.stack(places, axis=1), negative=positive)
+            return Answer(digits=carry_up(value[:, None], self.base, width), negative=positive)
         if self.modulus is None and self.operation.columns is not None:
             columns, negative = self.operation.columns(operands)
             return Answer(digits=carry_up(columns, self.base, width), negative=negative)
