@@ -19,7 +19,7 @@ from carryproof.benchmarks.scores import Report, Row
 
 LINE_INCHES = 0.17
 GAP = 0.6  # empty lines between sections
-TICKS = (0.5, 1, 2, 4, 10, 20, 40, 100, 200, 400, 1_000, 2_000, 4_000)
+TICKS = (0.5, 1, 2, 4, 10, 20, 40, 100, 400, 1_000, 4_000, 20_000)
 TITLES = {
     "training": "training step",
     "evaluation": "exact match",

@@ -39,7 +39,7 @@ from carryproof.theory.formats import Text
 
 TRAINED_STEPS = 4  # batches that trainers go round
 DRAWN_STEPS = STEPS_PER_BLOCK  # batches that are drawn and written at once, as the trainer does
-DRAWN_TEXTS = 64 * DRAWN_STEPS  # problems that are drawn at once, where nothing is written
+DRAWN_TEXTS = 16_384  # problems that are drawn at once, where nothing is written
 PRODUCT = 2_048  # rows, inner and columns of the products that show a machine's peak
 PRODUCT_FLOPS = 2.0 * PRODUCT**3
 

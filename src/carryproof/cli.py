@@ -74,7 +74,7 @@ def _parser() -> _Parser:
     bench.add_argument("--shapes", default="a,b,c", metavar="NAMES", help="sizes of training steps (default: a,b,c)")
     bench.add_argument("--repeats", type=int, metavar="N", help="rounds in which everything has its turn (default 7)")
     bench.add_argument("--threads", type=int, metavar="N", help="default: one a core")
-    bench.add_argument("--quick", action="store_true", help="a look in about a minute; no floor decides")
+    bench.add_argument("--quick", action="store_true", help="a look in two to four minutes; no floor decides")
     bench.add_argument("--long", action="store_true", help="and the time to 99.9 %% in range, many minutes")
 
     predict = add("predict", _predict, "what theory says of longer inputs, before any training")
