@@ -63,7 +63,7 @@ class Plan:
     sections: tuple[str, ...] = SECTIONS
     evaluated: Shape = RACED
     problems: int = 500
-    steps: int = 600
+    steps: int = race.STEPS
     waived: str = ""
 
     def to_dict(self) -> dict[str, Any]:

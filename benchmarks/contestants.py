@@ -153,15 +153,17 @@ def own_training(shape: Shape, dtype: str, stacks: Sequence[Sequence[int]]) -> W
         models = [Decoder.init(each.decoder(), torch.Generator().manual_seed(each.seed)) for each in configs]
         trainings.append(Training(models, configs[0].recipe, engine))
         each = [batches(config, 0, TRAINED_STEPS) for config in configs]
-        drawn.append([torch.stack([getattr(b, name) for b in each], dim=1) for name in ("tokens", "ids", "targets")])
+        drawn.append(
+            tuple(torch.stack([getattr(b, name) for b in each], dim=1) for name in ("tokens", "ids", "targets"))
+        )
     turns = cycle(range(TRAINED_STEPS))
 
     def work() -> list[float]:
         step = next(turns)
         with engine.at_work():
             losses = [
-                training.step(*(part[step] for part in each), 1.0)
-                for training, each in zip(trainings, drawn, strict=True)
+                training.step(tokens[step], ids[step], targets[step], 1.0)
+                for training, (tokens, ids, targets) in zip(trainings, drawn, strict=True)
             ]
         return torch.cat(losses).tolist()
 

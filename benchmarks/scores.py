@@ -30,18 +30,18 @@ class Target:
 # By the keys of rows. Floors are what two cores with 16-bit products (Zen 4) hold even while others use them.
 TARGETS = {
     "training/a/float32/nanoGPT-style": Target(goal=2.2, floor=1.3),
-    "training/b/float32/nanoGPT-style": Target(goal=2.2, floor=1.3),
+    "training/b/float32/nanoGPT-style": Target(goal=2.2, floor=1.1),
     "training/c/float32/nanoGPT-style": Target(goal=2.2, floor=1.3),
     "training/a/bfloat16/nanoGPT-style": Target(goal=4.0, floor=2.0),
-    "training/b/bfloat16/nanoGPT-style": Target(goal=4.0, floor=2.0),
+    "training/b/bfloat16/nanoGPT-style": Target(goal=4.0, floor=1.8),
     "training/c/bfloat16/nanoGPT-style": Target(goal=4.0, floor=2.0),
-    "evaluation/float32": Target(goal=40.0, floor=15.0),
-    "evaluation/bfloat16": Target(goal=80.0, floor=25.0),
+    "evaluation/float32": Target(goal=40.0, floor=25.0),
+    "evaluation/bfloat16": Target(goal=80.0, floor=40.0),
     "seeds/processes/bfloat16/nanoGPT-style": Target(goal=4.0, floor=2.0),
-    "data/drawn": Target(goal=3e6, floor=5e5),
-    "data/a": Target(goal=200.0, floor=30.0),
-    "data/b": Target(goal=200.0, floor=100.0),
-    "data/c": Target(goal=200.0, floor=50.0),
+    "data/drawn": Target(goal=3e6, floor=1.5e6),
+    "data/a": Target(goal=200.0, floor=200.0),
+    "data/b": Target(goal=200.0, floor=200.0),
+    "data/c": Target(goal=200.0, floor=200.0),
     "accuracy": Target(goal=6.0, floor=2.0),
 }
 

@@ -6,6 +6,7 @@ slows all of them, and a ratio is taken within a round. Source: ours.
 
 >>> from functools import partial
 >>> with Contestant([partial(_counter, 3)], threads=1) as counter:
+...     counter.ready()
 ...     seconds, results = counter.turn(2)
 >>> results
 [5]
@@ -60,7 +61,7 @@ class Contestant:
             process.join()
 
     def ready(self) -> None:
-        """Wait until every process has built what it needs."""
+        """Wait until every process has built what it needs; to be called before the first turn."""
         self._answers()
 
     def turn(self, calls: int) -> tuple[float, list[Any]]:

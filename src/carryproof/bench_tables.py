@@ -47,10 +47,12 @@ def print_bench(report: Report, written: Path) -> None:
     console.print(f"numbers: {written}; figure: {written.with_suffix('.png')}", markup=False, soft_wrap=True)
     for row in report.missed:
         assert row.target is not None
-        found, floor = amount(row.median, row.unit), amount(row.target.floor, row.unit)
+        median, floor = amount(row.median, row.unit), amount(row.target.floor, row.unit)
         against = f" against {row.against}" if row.against else ""
         console.print(
-            f"below its floor: {row.section}, {row.name}{against}: {found}, floor {floor}", markup=False, soft_wrap=True
+            f"below its floor: {row.section}, {row.name}{against}: {median}, floor {floor}",
+            markup=False,
+            soft_wrap=True,
         )
 
 
