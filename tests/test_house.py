@@ -22,7 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # One direction: for each room, the rooms and the packages outside the standard library that it may import.
 DATA = {"numpy", "pandas", "safetensors", "scipy"}
 PAGES = {"jinja2", "matplotlib", "rich", "seaborn"}
-PEERS = {"transformers", "x_transformers"}
+PEERS = {"transformer_lens", "transformers", "x_transformers"}
 MAY_IMPORT = {
     "theory": ({"theory"}, {"numpy", "sympy"}),
     "positional": ({"positional"}, {"jaxtyping", "torch"}),

@@ -1,7 +1,8 @@
 """The command line: one subcommand a job, one line an error.
 
-Exit status 0 means done, 2 bad input, 130 an interrupt; messages about bad input name the argument, its value and what
-is allowed. Packages are imported where they are used, so that ``--help`` and ``predict`` never wait for torch.
+Exit status 0 means done, 1 that a check did not hold, 2 bad input, 130 an interrupt; messages about bad input name the
+argument, its value and what is allowed. Packages are imported where they are used, so that ``--help`` and ``predict``
+never wait for torch.
 """
 
 import argparse
@@ -67,6 +68,14 @@ def _parser() -> _Parser:
     certify.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, or a name of the collection")
     certify.add_argument("--check", type=Path, metavar="CERTIFICATE", help="decide again and compare with this one")
     certify.add_argument("--out", type=Path, metavar="FILE", help="write the certificate, as JSON")
+
+    bench = add("bench", _bench, "speed, side by side with a nanoGPT-style trainer and with other packages")
+    bench.add_argument("--out", type=Path, default=Path("runs/bench"), metavar="DIR", help="default: runs/bench")
+    bench.add_argument("--shapes", default="a,b,c", metavar="NAMES", help="sizes of training steps (default: a,b,c)")
+    bench.add_argument("--repeats", type=int, metavar="N", help="rounds in which everything has its turn (default 7)")
+    bench.add_argument("--threads", type=int, metavar="N", help="default: one a core")
+    bench.add_argument("--quick", action="store_true", help="a look in two to four minutes; no floor decides")
+    bench.add_argument("--long", action="store_true", help="and the time to 99.9 %% in range, many minutes")
 
     predict = add("predict", _predict, "what theory says of longer inputs, before any training")
     predict.add_argument("--all", action="store_true", help="every registered cell, and no other option but --json")
@@ -170,6 +179,22 @@ def _certify(options: argparse.Namespace) -> int:
     else:
         print_certificate(found)
     return 0 if found.holds else 1
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from carryproof.bench_tables import print_bench
+    from carryproof.benchmarks import bench
+    from carryproof.benchmarks.store import require_folder
+
+    plan = bench.make_plan(shapes=options.shapes, repeats=options.repeats, threads=options.threads)
+    if options.threads is not None and options.threads > plan.threads:
+        print(f"carryproof: threads: got {options.threads}; going on with {plan.threads}, one a core", file=sys.stderr)
+    plan = bench.quicker(plan) if options.quick else plan
+    plan = bench.longer(plan) if options.long else plan
+    out = require_folder(options.out)
+    report = bench.run_bench(plan, lambda line: print(line, file=sys.stderr, flush=True))
+    print_bench(report, bench.write_bench(report, out))
+    return 1 if report.missed else 0
 
 
 def _task(options: argparse.Namespace) -> Any:
