@@ -42,7 +42,7 @@ class LearnedAbsolute(Encoding):
         self, residual: Float[Tensor, "batch token d_model"], ids: Int[Tensor, "#batch token"]
     ) -> Float[Tensor, "batch token d_model"]:
         rows = self.W_pos.shape[0]
-        if ids.numel():
+        if ids.numel() and ids.is_cpu:  # elsewhere the lookup asserts it, and no step waits for the device
             lowest, highest = (int(bound) for bound in torch.aminmax(ids))
             if lowest < 0 or highest >= rows:
                 outside = lowest if lowest < 0 else highest
