@@ -79,7 +79,8 @@ def draw(mixture: Mixture, *, digits: int, seed: int, first: int, count: int) ->
         for index, (name, _) in enumerate(mixture.kinds):
             chosen = np.flatnonzero(kind == index)
             if name != "uniform" and chosen.size:
-                drawn[..., chosen] = KINDS[name](*drawn[..., chosen], states[chosen], 2 + word_count(2 * digits))
+                left, right = drawn[..., chosen]
+                drawn[..., chosen] = KINDS[name](left, right, states[chosen], 2 + word_count(2 * digits))
         subtract[here] = subtracts < round(mixture.subtract * 2**_BITS)
         np.subtract(9, drawn[1], out=drawn[1], where=subtract[here])
         chosen = np.flatnonzero(cut < round(mixture.short * 2**_BITS))

@@ -5,7 +5,7 @@ A row that starts from an addition model has its circuit inserted first, and the
 A folder of the row's name keeps ``train.json`` (configuration, curve, seconds) and ``model.safetensors``; it is written
 whole or not at all. Source of the family: Quirke et al. 2402.02619.
 
->>> run = CircuitRun(name="add_d5_l1_h3", recipe=Recipe(n_layers=1, steps=2, batch=4), seed=0)
+>>> run = CircuitRun(name="add_d5_l1_h3", recipe=Recipe(n_layers=1, n_heads=3, d_head=8, steps=2, batch=4), seed=0)
 >>> run.mixture.subtract, [point.step for point in train_circuit(run)[1]]
 (0.0, [1, 2])
 """
@@ -68,6 +68,11 @@ class CircuitRun:
     def mixture(self) -> Mixture:
         """What it is trained on."""
         return self.row.mixture
+
+    @property
+    def work(self) -> int:
+        """A measure of how long it takes: tokens that pass a layer."""
+        return self.recipe.steps * self.recipe.batch * context(self.row.digits) * self.row.layers
 
     def to_dict(self) -> dict[str, Any]:
         """All that changes numbers, as plain data."""
