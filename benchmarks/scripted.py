@@ -53,7 +53,8 @@ class ScriptRun:
 
     ``draw`` names the law of the operands, an entry of ``DRAWS``. With ``problems`` so many of each length are drawn
     once, and a batch holds rows in place of problems: of all that these problems show the different ones, each as
-    likely as any other. Rare ones are then as frequent as common ones.
+    likely as any other. Rare ones are then as frequent as common ones. ``engine`` has the number format; its device
+    is the processor.
     """
 
     subject: Mapping[str, Any]
@@ -70,6 +71,8 @@ class ScriptRun:
         if self.draw not in DRAWS:
             raise unknown("draw", self.draw, DRAWS)
         require_integer("problems", self.problems, 0)
+        if self.engine.device != "cpu":
+            raise bad("engine device", self.engine.device, "cpu: models of scripts are too small for another")
         if self.recipe.n_layers != 1:
             raise bad("recipe n_layers", self.recipe.n_layers, "1: only then is the receptive field one window")
 
@@ -103,9 +106,7 @@ class ScriptRun:
         }
         law = {} if self.draw == "digits" else {"draw": self.draw}
         rows = {"problems": self.problems} if self.problems else {}
-        device, dtype = self.engine.device.partition(":")[0], self.engine.dtype
-        engine = {} if (device, dtype) == ("cpu", "float32") else {"device": device, "dtype": dtype}
-        return every | law | rows | engine
+        return every | law | rows | ({"dtype": self.engine.dtype} if self.engine.dtype != "float32" else {})
 
     @property
     def run_id(self) -> str:
@@ -143,7 +144,7 @@ def process_named(subject: Mapping[str, Any]) -> Process:
 
 
 def train_script(run: ScriptRun, progress: Callable[[LossPoint], None] = lambda point: None) -> tuple[Decoder, float]:
-    """Train the model of a run; return it, on the CPU, with the seconds that training took.
+    """Train the model of a run; return it with the seconds that training took.
 
     About twenty times on the way the last batch is reported: its loss, and the share of it that was answered right.
     """
@@ -165,7 +166,7 @@ def train_script(run: ScriptRun, progress: Callable[[LossPoint], None] = lambda 
                 right = float(hits.mean())
             if (step + 1) % every == 0 or step + 1 == recipe.steps:
                 progress(LossPoint(step=step + 1, loss=loss, in_range=right))
-    return training.model.cpu(), time.perf_counter() - began
+    return training.model, time.perf_counter() - began
 
 
 def shown_views(run: ScriptRun) -> Values:
@@ -202,7 +203,7 @@ class ScriptTraining:
 
     def __init__(self, run: ScriptRun) -> None:
         self.script, self.engine = run.script(), run.engine
-        self.model = Decoder.init(run.decoder(), torch.Generator().manual_seed(run.seed)).to(run.engine.device)
+        self.model = Decoder.init(run.decoder(), torch.Generator().manual_seed(run.seed))
         self.model.about = {"subject": dict(run.subject), "trained": {"lengths": list(run.lengths)}}
         self.quick = QuickWindow(self.model, self.script.derivation.slot_classes)
         self.optimizer = Optimizer([self.model], run.recipe)
@@ -224,15 +225,12 @@ class ScriptTraining:
         different, which = told_apart(views)
         shares = np.bincount(which, minlength=len(different)) / len(views)
         rows, targets = row_views(self.script, different)
-        device = self.engine.device
-        rows = RowViews(query=rows.query.to(device), keys=rows.keys.to(device), seen=rows.seen.to(device))
-        targets = targets.to(device)
         logits = self.quick.logits(rows, self.engine.torch_dtype)
         losses = F.cross_entropy(logits, targets, reduction="none")
         loss = losses @ torch.from_numpy(shares).to(losses)
         loss.backward()
         self.optimizer.step(scale)
-        return float(loss.detach()), (logits.argmax(dim=1) == targets).cpu().numpy()[which]
+        return float(loss.detach()), (logits.argmax(dim=1) == targets).numpy()[which]
 
 
 def told_apart(views: Values) -> tuple[Values, NDArray[np.int64]]:
