@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from carryproof.circuit_commands import add_commands
+
 RESUME = "finished runs are kept; the same command goes on from there"
 
 
@@ -67,6 +69,9 @@ def _parser() -> _Parser:
     certify.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, or a name of the collection")
     certify.add_argument("--check", type=Path, metavar="CERTIFICATE", help="decide again and compare with this one")
     certify.add_argument("--out", type=Path, metavar="FILE", help="write the certificate, as JSON")
+
+    about = "the forty-four models of addition and subtraction"
+    add_commands(commands.add_parser("circuits", help=about, description=about))
 
     predict = add("predict", _predict, "what theory says of longer inputs, before any training")
     predict.add_argument("--all", action="store_true", help="every registered cell, and no other option but --json")
@@ -128,7 +133,8 @@ def _out(options: argparse.Namespace) -> Path:
 
 def _run(options: argparse.Namespace) -> int:
     from carryproof.benchmarks import suites
-    from carryproof.benchmarks.runner import run_suite, settled_engine, usable_cores
+    from carryproof.benchmarks.runner import run_suite, settled_engine
+    from carryproof.benchmarks.workers import usable_cores
     from carryproof.console import StudyDisplay
 
     out = _out(options)

@@ -5,8 +5,10 @@ is done.
 """
 
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -176,6 +178,62 @@ class StudyDisplay:
             row = (found.process.name, "derived window", trained, "every", found.verdict)
             table.add_row(*row, f"1 if right on all {found.windows:,} windows")
         self.console.print(table)
+
+
+class FamilyDisplay:
+    """The progress of ``carryproof circuits train``: a line a finished model with the time left, and bars between."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.console, self.began = out, new_console(), time.monotonic()
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
+        self.progress = Progress(
+            *columns, TextColumn("{task.fields[note]}"), TimeElapsedColumn(), console=self.console, transient=True
+        )
+        self.lines: dict[str, Any] = {}
+        self.left: dict[str, float] = {}
+        self.work = 0.0
+        self.finished = self.total = 0
+
+    def __enter__(self) -> "FamilyDisplay":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def start(self, pending: Sequence[Any], finished: int) -> None:
+        """Say what there is to do."""
+        self.finished, self.total = finished, finished + len(pending)
+        self.left = {run.name: float(run.work) for run in pending}
+        self.work = sum(self.left.values())
+        said = f"circuits: {self.total} models, {finished} finished before; results in {self.out}"
+        self.console.print(said, markup=False)
+        if self.console.is_terminal:
+            self.progress.start()
+
+    def event(self, event: Any) -> None:
+        """Draw one event of a training."""
+        run, record, steps = event.run, event.record, event.run.recipe.steps
+        point = record["loss"][-1] if record is not None else asdict(event.point)
+        self.left[run.name] = 0.0 if record is not None else run.work * (1 - point["step"] / steps)
+        note = f"loss {point['loss'] or float('nan'):.1e}, right {point['in_range']:.1%}"
+        if record is None:
+            line = self.lines.setdefault(run.name, None) or self.progress.add_task(run.name, total=steps, note="")
+            self.lines[run.name] = line
+            self.progress.update(line, completed=point["step"], note=f"{note}; {self.time_left()}")
+            return
+        if run.name in self.lines:
+            self.progress.remove_task(self.lines.pop(run.name))
+        self.finished += 1
+        said = f"{run.name}: {note} after {point['step']:,} steps, {record['train_seconds']:.0f} s"
+        self.progress.console.print(f"{said}; {self.finished} of {self.total}, {self.time_left()}", markup=False)
+
+    def time_left(self) -> str:
+        """What is left to train at the pace so far."""
+        left, elapsed = sum(self.left.values()), time.monotonic() - self.began
+        minutes = elapsed * left / max(self.work - left, 1.0) / 60
+        return f"about {minutes:.0f} min left"
 
 
 def print_outcomes(result: Any, page: Path) -> None:
