@@ -17,6 +17,7 @@ ours.
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from torch import Tensor
 
 from carryproof.benchmarks import store
 from carryproof.benchmarks.engine import Engine
+from carryproof.benchmarks.workers import interrupts_ignored, workers
 from carryproof.circuits.texts import MINUS, OPERATIONS, PLUS, Problems, context, digits_of, prompt_length, write
 from carryproof.models.checkpoints import digest
 from carryproof.models.decoder import Decoder
@@ -85,29 +87,25 @@ def prove(
     operation: str,
     out: Path | None = None,
     *,
+    jobs: int = 1,
     progress: Callable[[int, int], None] = lambda problems, of: None,
 ) -> Proof:
     """Decide every pair of an operation, ``add`` or ``sub``, of as many digits as the model's context is for.
 
     With a folder ``out`` every part is kept there when it is finished, under the model's hash, and a second start goes
-    on. ``seconds`` are those of the computation, over all starts. ``progress`` is told how many problems are decided,
-    of how many. Raises ``ValueError`` for another operation, a model of other texts or of more than five digits, and a
+    on. More ``jobs`` than one are processes of one thread each; start them under ``if __name__ == "__main__"``.
+    ``seconds`` are those of all of them over all starts. ``progress`` is told how many problems are decided, of how
+    many. Raises ``ValueError`` for another operation, a model of other texts or of more than five digits, and a
     folder that cannot be written or holds a damaged part.
     """
     digits = require_provable(model, operation)
     sha256 = digest({name: value.detach().cpu() for name, value in model.state_dict().items()})
     kept = None if out is None else store.require_folder(out / f"{operation}-{digits}-{sha256[:16]}")
-    found: list[Part] = []
-    for firsts in parts(digits):
-        path = None if kept is None else kept / f"{firsts.start:0{digits}}.json"
-        if path is not None and path.exists():
-            part = read_part(path, firsts)
-        else:
-            part = prove_part(model, operation, firsts)
-            if path is not None:
-                store.write_json(path, asdict(part))
-        found.append(part)
-        progress(sum(part.problems for part in found), 100**digits)
+    done: dict[int, Part] = {}
+    for part in _parts(model, operation, kept, require_integer("jobs", jobs, 1)):
+        done[part.first] = part
+        progress(sum(each.problems for each in done.values()), 100**digits)
+    found = [done[first] for first in sorted(done)]
     return Proof(
         model_sha256=sha256,
         operation=operation,
@@ -118,6 +116,33 @@ def prove(
         smallest_margin=min(part.smallest_margin for part in found),
         seconds=sum(part.seconds for part in found),
     )
+
+
+def _parts(model: Decoder, operation: str, kept: Path | None, jobs: int) -> Iterator[Part]:
+    """Every part, those first that are kept already."""
+    pending: list[tuple[range, Path | None]] = []
+    for firsts in parts(digits_of(model.config)):
+        path = None if kept is None else kept / f"{firsts.start}.json"
+        if path is not None and path.exists():
+            yield read_part(path, firsts)
+        else:
+            pending.append((firsts, path))
+    if jobs == 1 or len(pending) < 2:
+        yield from (_keep(model, operation, *each) for each in pending)
+        return
+    with workers(min(jobs, len(pending))) as (pool, _):
+        with interrupts_ignored():
+            futures = [pool.submit(_keep, model, operation, *each) for each in pending]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+def _keep(model: Decoder, operation: str, firsts: range, path: Path | None) -> Part:
+    """Decide a part, and store it where there is a path."""
+    part = prove_part(model, operation, firsts)
+    if path is not None:
+        store.write_json(path, asdict(part))
+    return part
 
 
 def require_provable(model: Decoder, operation: str) -> int:
