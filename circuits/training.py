@@ -2,8 +2,8 @@
 
 Batch t holds items t * batch .. (t + 1) * batch - 1 of the seed's stream, so a run is a function of its configuration.
 A row that starts from an addition model has its circuit inserted first, and then computes that model's sums exactly.
-A folder of the row's name keeps ``train.json`` (configuration, curve, seconds) and ``model.safetensors``; it is written
-whole or not at all. Source of the family: Quirke et al. 2402.02619.
+A folder of the row's name keeps ``model.safetensors``, ``train.json`` (configuration, curve, seconds) and, once it is
+tested, ``accuracy.json``; each is written whole or not at all. Source of the family: Quirke et al. 2402.02619.
 
 >>> run = CircuitRun(name="add_d5_l1_h3", recipe=Recipe(n_layers=1, n_heads=3, d_head=8, steps=2, batch=4), seed=0)
 >>> run.mixture.subtract, [point.step for point in train_circuit(run)[1]]
@@ -26,7 +26,7 @@ from carryproof.benchmarks.configuration import FIRST_TEST_SEED, Recipe
 from carryproof.benchmarks.engine import Engine
 from carryproof.benchmarks.store import read_json, write_json
 from carryproof.benchmarks.train import STEPS_PER_BLOCK, LossPoint, Training
-from carryproof.circuits.accuracy import right
+from carryproof.circuits.accuracy import examine, right
 from carryproof.circuits.family import Row, decoder_config, row
 from carryproof.circuits.mixture import Mixture, draw
 from carryproof.circuits.texts import context, prompt_length, write
@@ -39,6 +39,7 @@ POINTS = 40  # of the curve
 MONITORED = 1_000  # problems of the training mixture, of a stream of their own
 SCHEMA_VERSION = 1
 RECORD = "train.json"
+ACCURACY = "accuracy.json"
 MODEL = "model.safetensors"
 
 
@@ -68,11 +69,6 @@ class CircuitRun:
     def mixture(self) -> Mixture:
         """What it is trained on."""
         return self.row.mixture
-
-    @property
-    def work(self) -> int:
-        """A measure of how long it takes: tokens that pass a layer."""
-        return self.recipe.steps * self.recipe.batch * context(self.row.digits) * self.row.layers
 
     def to_dict(self) -> dict[str, Any]:
         """All that changes numbers, as plain data."""
@@ -181,7 +177,29 @@ def execute(run: CircuitRun, out: Path, progress: Callable[[LossPoint], None] = 
 
 def finished(run: CircuitRun, out: Path) -> dict[str, Any] | None:
     """The record of a run in ``out``, None if it is not there; another configuration is a one-line ``ValueError``."""
-    path = out / run.name / RECORD
+    return _read(run, out, RECORD)
+
+
+def measured(run: CircuitRun, out: Path, problems: int) -> dict[str, Any] | None:
+    """The accuracy that was measured on ``problems`` problems of each test set, None if it has not been."""
+    found = _read(run, out, ACCURACY)
+    return found if found is not None and found["problems"] == problems else None
+
+
+def measure(run: CircuitRun, out: Path, problems: int) -> dict[str, Any]:
+    """Measure the accuracy of a trained row of ``out`` and write it beside the model, unless it is there already."""
+    done = measured(run, out, problems)
+    if done is not None:
+        return done
+    model = checkpoints.load(out / run.name / MODEL).to(run.engine.device)
+    found = examine(model, run.row.operations, problems=problems, engine=run.engine)
+    about = {"row": run.name, "run_id": run.run_id, "model_sha256": checkpoints.digest(model.state_dict())}
+    write_json(out / run.name / ACCURACY, about | found)
+    return about | found
+
+
+def _read(run: CircuitRun, out: Path, name: str) -> dict[str, Any] | None:
+    path = out / run.name / name
     if not path.exists():
         return None
     record = read_json(path)

@@ -1,4 +1,4 @@
-"""The commands on the forty-four models, ``carryproof circuits ...``: training them, with progress and time left.
+"""The commands on the forty-four models, ``carryproof circuits ...``: train and test them, with progress and time left.
 
 Every command imports what it needs when it runs, so that ``--help`` does not wait for torch.
 """
@@ -13,7 +13,7 @@ OUT = Path("runs/circuits")
 def add_commands(parser: argparse.ArgumentParser) -> None:
     """Give ``carryproof circuits`` its own subcommands."""
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    summary = "train a model of the family, or all that are not finished"
+    summary = "train and test a model of the family, or all that are not done yet"
     train = commands.add_parser("train", help=summary, description=summary)
     train.set_defaults(command=_train)
     train.add_argument("name", nargs="?", metavar="NAME", help="such as add_d5_l2_h3 or mix_d6_l3_h4; or --all")
@@ -24,6 +24,9 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--jobs", type=int, metavar="N", help="processes, one thread each (default: one a core)")
     train.add_argument("--seed", type=int, default=0, metavar="S", help="replicate k has seed S + k - 1 (default 0)")
     train.add_argument("--steps", type=int, metavar="N", help="training steps (default: the recipe's)")
+    train.add_argument(
+        "--problems", type=int, default=1_000_000, metavar="N", help="of each test set (default a million; 0: no test)"
+    )
     train.add_argument("--published-shape", action="store_true", help="510 wide, as published: for a GPU")
     train.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), cuda, cuda:1, ...")
     train.add_argument("--dtype", metavar="NAME", help="float32 or bfloat16 (default: the quicker one, measured)")
@@ -48,5 +51,12 @@ def _train(options: argparse.Namespace) -> int:
             recipe = replace(recipe, steps=options.steps)
         runs.append(CircuitRun(name=row.name, recipe=recipe, seed=options.seed + row.replicate - 1, engine=engine))
     with FamilyDisplay(options.out) as display:
-        train_family(runs, options.out, jobs=options.jobs, on_start=display.start, on_event=display.event)
+        train_family(
+            runs,
+            options.out,
+            problems=options.problems,
+            jobs=options.jobs,
+            on_start=display.start,
+            on_event=display.event,
+        )
     return 0

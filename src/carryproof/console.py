@@ -7,8 +7,7 @@ is done.
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -181,7 +180,7 @@ class StudyDisplay:
 
 
 class FamilyDisplay:
-    """The progress of ``carryproof circuits train``: a line a finished model with the time left, and bars between."""
+    """The progress of ``carryproof circuits train``: a line for every model that is done, and bars between."""
 
     def __init__(self, out: Path) -> None:
         self.out, self.console, self.began = out, new_console(), time.monotonic()
@@ -191,8 +190,7 @@ class FamilyDisplay:
         )
         self.lines: dict[str, Any] = {}
         self.left: dict[str, float] = {}
-        self.work = 0.0
-        self.finished = self.total = 0
+        self.work, self.done, self.total = 0.0, 0, 0
 
     def __enter__(self) -> "FamilyDisplay":
         return self
@@ -202,37 +200,35 @@ class FamilyDisplay:
     ) -> None:
         self.progress.stop()
 
-    def start(self, pending: Sequence[Any], finished: int) -> None:
+    def start(self, work: dict[str, float], done: int) -> None:
         """Say what there is to do."""
-        self.finished, self.total = finished, finished + len(pending)
-        self.left = {run.name: float(run.work) for run in pending}
-        self.work = sum(self.left.values())
-        said = f"circuits: {self.total} models, {finished} finished before; results in {self.out}"
-        self.console.print(said, markup=False)
+        self.done, self.total, self.left, self.work = done, done + len(work), work, sum(work.values())
+        self.console.print(f"circuits: {self.total} models, {done} done before; results in {self.out}", markup=False)
         if self.console.is_terminal:
             self.progress.start()
 
     def event(self, event: Any) -> None:
         """Draw one event of a training."""
-        run, record, steps = event.run, event.record, event.run.recipe.steps
-        point = record["loss"][-1] if record is not None else asdict(event.point)
-        self.left[run.name] = 0.0 if record is not None else run.work * (1 - point["step"] / steps)
-        note = f"loss {point['loss'] or float('nan'):.1e}, right {point['in_range']:.1%}"
+        name, record = event.run.name, event.record
+        self.left[name] = event.left
         if record is None:
-            line = self.lines.setdefault(run.name, None) or self.progress.add_task(run.name, total=steps, note="")
-            self.lines[run.name] = line
-            self.progress.update(line, completed=point["step"], note=f"{note}; {self.time_left()}")
+            if name not in self.lines:
+                self.lines[name] = self.progress.add_task(name, total=event.run.recipe.steps, note="")
+            note = f"loss {event.point.loss:.1e}, right {event.point.in_range:.1%}; {self.time_left()}"
+            self.progress.update(self.lines[name], completed=event.point.step, note=note)
             return
-        if run.name in self.lines:
-            self.progress.remove_task(self.lines.pop(run.name))
-        self.finished += 1
-        said = f"{run.name}: {note} after {point['step']:,} steps, {record['train_seconds']:.0f} s"
-        self.progress.console.print(f"{said}; {self.finished} of {self.total}, {self.time_left()}", markup=False)
+        if name in self.lines:
+            self.progress.remove_task(self.lines.pop(name))
+        self.done += 1
+        tests = event.accuracy["tests"] if event.accuracy is not None else []
+        said = [f"{test['failures']} of {test['problems']:,} {test['set']} {test['operation']} wrong" for test in tests]
+        said = [f"trained in {record['train_seconds']:.0f} s", *said, f"{self.done} of {self.total} models"]
+        self.progress.console.print(f"{name}: {', '.join(said)}, {self.time_left()}", markup=False)
 
     def time_left(self) -> str:
         """What is left to train at the pace so far."""
         left, elapsed = sum(self.left.values()), time.monotonic() - self.began
-        minutes = elapsed * left / max(self.work - left, 1.0) / 60
+        minutes = elapsed * left / max(self.work - left, 1.0) / 60  # at first, much too long
         return f"about {minutes:.0f} min left"
 
 
