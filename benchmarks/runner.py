@@ -4,20 +4,13 @@ Long runs start first, so that no core is left waiting at the end. A second star
 leaves them readable. What happens is reported as events, so that the command line can draw it and tests can listen.
 """
 
-import multiprocessing
-import os
 import platform
-import signal
 import subprocess
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from queue import Empty
 from typing import Any
 
 from carryproof.benchmarks import store
@@ -27,12 +20,12 @@ from carryproof.benchmarks.registry import Plan, read_registry, register
 from carryproof.benchmarks.script_runs import ScriptConfig
 from carryproof.benchmarks.suites import Suite
 from carryproof.benchmarks.train import LossPoint
+from carryproof.benchmarks.workers import interrupts_ignored, reported, send, usable_cores, workers
 from carryproof.theory.errors import require_integer
 from carryproof.theory.rivals import forecasts
 
 Run = RunConfig | ScriptConfig
 _PACKAGES = ("carryproof", "torch", "numpy", "scipy", "sympy", "seaborn")
-_queue: Any = None  # in a worker process: where its progress goes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +91,11 @@ def run_suite(
     if "scripts" in read_registry(out)[0]:
         ids |= {run_id: script["prediction_id"] for script in scripts for run_id in script["runs"]}
     every = [run for run in planned if run.run_id in ids]  # what was not registered is not run
-    _describe(suite, out)
+    chosen = {
+        "dtype": suite.experiments[0].engine.dtype if suite.experiments else None,
+        "script_dtype": suite.scripts[0].engine.dtype if suite.scripts else None,
+    }
+    describe(out, suite.name, suite.title, chosen)
     store.sweep(out)
     pending = [run for run in every if not store.is_finished(out, run.run_id)]
     for run in every:
@@ -130,11 +127,6 @@ def _begun(out: Path, name: str) -> str | None:
     return store.read_json(out / store.STUDY).get(name) if (out / store.STUDY).is_file() else None
 
 
-def usable_cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _grouped(every: list[Run], pending: list[Run]) -> list[list[Run]]:
     """What a worker takes at once: a run, or all runs of a stack, finished or not, of which one is pending."""
     groups: list[list[Run]] = []
@@ -164,13 +156,9 @@ def _run_all(
     longest_first = sorted(
         tasks, key=lambda group: -len(group) * group[0].recipe.steps * group[0].recipe.batch * group[0].decoder().n_ctx
     )
-    context = multiprocessing.get_context("spawn")
-    queue: multiprocessing.Queue[tuple[str, LossPoint]] = context.Queue()
     by_id = {run.run_id: run for run in pending}
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(queue,))
-    try:
-        with _interrupts_ignored():  # workers inherit it, and print nothing if interrupted while they start
+    with workers(jobs) as (pool, queue):
+        with interrupts_ignored():
             futures = {
                 pool.submit(_work, group, out, registered, ids[group[0].run_id]): group for group in longest_first
             }
@@ -183,56 +171,12 @@ def _run_all(
                     if run.run_id in by_id:
                         on_event(Event(run=run, record=record))
         _forward(queue, by_id, on_event)
-    except BrokenProcessPool:
-        raise RuntimeError(
-            "a worker process died (out of memory?); finished runs are kept, run again to go on"
-        ) from None
-    except BaseException:
-        for child in set(multiprocessing.active_children()) - others:  # a stopped study must not train on
-            child.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C for a moment; only the main thread may, and only it is interrupted."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _forward(queue: Any, by_id: dict[str, Run], on_event: Callable[[Event], None]) -> None:
-    try:
-        while True:
-            run_id, point = queue.get_nowait()
-            if run_id in by_id:
-                on_event(Event(run=by_id[run_id], point=point))
-    except Empty:
-        return
-
-
-def _start_worker(queue: Any) -> None:
-    """One thread a process, no traceback of its own when a person interrupts the study, and no life beyond it."""
-    import torch
-
-    def follow() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()  # returns when the study ends, in whatever way
-            os._exit(1)
-
-    global _queue
-    _queue = queue
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=follow, daemon=True).start()
-    torch.set_num_threads(1)
+    for run_id, point in reported(queue):
+        if run_id in by_id:
+            on_event(Event(run=by_id[run_id], point=point))
 
 
 def _work(group: Sequence[Run], out: Path, registered: str, prediction_id: str) -> list[dict[str, Any]]:
@@ -240,7 +184,7 @@ def _work(group: Sequence[Run], out: Path, registered: str, prediction_id: str) 
     from carryproof.benchmarks.script_runs import execute_script
 
     def report(index: int, point: LossPoint) -> None:
-        _queue.put((group[index].run_id, point))
+        send((group[index].run_id, point))
 
     about = {"registry_sha256": registered, "prediction_id": prediction_id}
     first = group[0]
@@ -250,8 +194,11 @@ def _work(group: Sequence[Run], out: Path, registered: str, prediction_id: str) 
     return execute(stack, out, **about, progress=report)
 
 
-def _describe(suite: Suite, out: Path) -> None:
-    """Write what the report prints in its footer; a resumed study keeps the first description."""
+def describe(out: Path, name: str, title: str, chosen: Mapping[str, str | None]) -> None:
+    """Write what a study is, what was ``chosen`` for it and where it runs, ``study.json``.
+
+    A resumed study keeps the first description.
+    """
     path = out / store.STUDY
     if path.exists():
         store.read_json(path)
@@ -259,12 +206,11 @@ def _describe(suite: Suite, out: Path) -> None:
     store.write_json(
         path,
         {
-            "suite": suite.name,
-            "title": suite.title,
+            "suite": name,
+            "title": title,
             "versions": {"python": platform.python_version()} | _versions(_PACKAGES),
             "commit": _commit(),
-            "dtype": suite.experiments[0].engine.dtype if suite.experiments else None,
-            "script_dtype": suite.scripts[0].engine.dtype if suite.scripts else None,
+            **chosen,
             "machine": f"{platform.machine()}, {usable_cores()} cores",
         },
     )

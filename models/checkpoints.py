@@ -50,9 +50,16 @@ def save(path: str | Path, model: Decoder, *, about: Mapping[str, Any] | None = 
         "about": dict(model.about if about is None else about),
         "sha256": digest(tensors),
     }
-    content = to_bytes(tensors, metadata={KEY: json.dumps(header, sort_keys=True)})
+    write_atomically(target, to_bytes(tensors, metadata={KEY: json.dumps(header, sort_keys=True)}))
+
+
+def write_atomically(target: Path, content: bytes) -> None:
+    """Write beside the target, flush to the disk, rename: readers see the old file or the new one, never a part.
+
+    Raises a one-line ``ValueError`` where that folder cannot be written.
+    """
     try:
-        write_atomically(target, content)
+        _replace(target, content)
     except OSError as error:
         problem = error.strerror or str(error)
         raise ValueError(
@@ -60,8 +67,7 @@ def save(path: str | Path, model: Decoder, *, about: Mapping[str, Any] | None = 
         ) from None
 
 
-def write_atomically(target: Path, content: bytes) -> None:
-    """Write beside the target, flush to the disk, rename: readers see the old file or the new one, never a part."""
+def _replace(target: Path, content: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -80,6 +86,18 @@ def load(path: str | Path) -> Decoder:
         model = Decoder(DecoderConfig.from_dict(header["config"]))
     except (TypeError, ValueError) as error:
         raise corrupt(path, f"configuration refused: {error}") from None
+    require_tensors(tensors, model, path)
+    if header.get("sha256") != digest(tensors):
+        raise corrupt(path, "the weights do not match the checksum in the header")
+    model.to(tensors["embed.W_E"].dtype).load_state_dict(tensors)
+    model.about = header["about"]
+    return model
+
+
+def require_tensors(tensors: Mapping[str, Tensor], model: Decoder, path: str | Path) -> None:
+    """A one-line ``ValueError`` that names a tensor of the file, unless they are the model's by name and shape, of one
+    floating-point type and finite.
+    """
     expected = model.state_dict()
     for name in sorted(expected.keys() - tensors.keys()):
         raise corrupt(path, f"tensor {name!r} is missing")
@@ -93,11 +111,6 @@ def load(path: str | Path) -> Decoder:
             raise corrupt(path, f"tensor {name!r} has type {value.dtype}, unlike 'embed.W_E' or not floating-point")
         if not value.isfinite().all():
             raise corrupt(path, f"tensor {name!r} has entries that are not finite")
-    if header.get("sha256") != digest(tensors):
-        raise corrupt(path, "the weights do not match the checksum in the header")
-    model.to(dtype).load_state_dict(tensors)
-    model.about = header["about"]
-    return model
 
 
 def read_about(path: str | Path) -> dict[str, Any]:

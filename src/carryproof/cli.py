@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from carryproof.circuit_commands import add_commands
+
 DTYPE = "float32 or bfloat16 (default: the quicker one, measured; float32 for runs on scripts)"
 RESUME = "finished runs are kept; the same command goes on from there"
 
@@ -78,6 +80,9 @@ def _parser() -> _Parser:
     bench.add_argument("--quick", action="store_true", help="a look in two to four minutes; no floor decides")
     bench.add_argument("--long", action="store_true", help="and the time to 99.9 %% in range, many minutes")
 
+    about = "the forty-four models of addition and subtraction"
+    add_commands(commands.add_parser("circuits", help=about, description=about))
+
     predict = add("predict", _predict, "what theory says of longer inputs, before any training")
     predict.add_argument("--all", action="store_true", help="every registered cell, and no other option but --json")
     _task_options(predict, required=True)
@@ -138,7 +143,8 @@ def _out(options: argparse.Namespace) -> Path:
 
 def _run(options: argparse.Namespace) -> int:
     from carryproof.benchmarks import suites
-    from carryproof.benchmarks.runner import run_suite, settled_engine, settled_script_engine, usable_cores
+    from carryproof.benchmarks.runner import run_suite, settled_engine, settled_script_engine
+    from carryproof.benchmarks.workers import usable_cores
     from carryproof.console import StudyDisplay
 
     out = _out(options)

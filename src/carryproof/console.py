@@ -5,6 +5,7 @@ is done.
 """
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -176,6 +177,59 @@ class StudyDisplay:
             row = (found.process.name, "derived window", trained, "every", found.verdict)
             table.add_row(*row, f"1 if right on all {found.windows:,} windows")
         self.console.print(table)
+
+
+class FamilyDisplay:
+    """The progress of ``carryproof circuits train``: a line for every model that is done, and bars between."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.console, self.began = out, new_console(), time.monotonic()
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
+        self.progress = Progress(
+            *columns, TextColumn("{task.fields[note]}"), TimeElapsedColumn(), console=self.console, transient=True
+        )
+        self.lines: dict[str, Any] = {}
+        self.left: dict[str, float] = {}
+        self.work, self.done, self.total = 0.0, 0, 0
+
+    def __enter__(self) -> "FamilyDisplay":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def start(self, work: dict[str, float], done: int) -> None:
+        """Say what there is to do."""
+        self.done, self.total, self.left, self.work = done, done + len(work), work, sum(work.values())
+        self.console.print(f"circuits: {self.total} models, {done} done before; results in {self.out}", markup=False)
+        if self.console.is_terminal:
+            self.progress.start()
+
+    def event(self, event: Any) -> None:
+        """Draw one event of a training."""
+        name, record = event.run.name, event.record
+        self.left[name] = event.left
+        if record is None:
+            if name not in self.lines:
+                self.lines[name] = self.progress.add_task(name, total=event.run.recipe.steps, note="")
+            note = f"loss {event.point.loss:.1e}, right {event.point.in_range:.1%}; {self.time_left()}"
+            self.progress.update(self.lines[name], completed=event.point.step, note=note)
+            return
+        if name in self.lines:
+            self.progress.remove_task(self.lines.pop(name))
+        self.done += 1
+        tests = event.accuracy["tests"] if event.accuracy is not None else []
+        said = [f"{test['failures']} of {test['problems']:,} {test['set']} {test['operation']} wrong" for test in tests]
+        said = [f"trained in {record['train_seconds']:.0f} s", *said, f"{self.done} of {self.total} models"]
+        self.progress.console.print(f"{name}: {', '.join(said)}, {self.time_left()}", markup=False)
+
+    def time_left(self) -> str:
+        """What is left to train at the pace so far."""
+        left, elapsed = sum(self.left.values()), time.monotonic() - self.began
+        minutes = elapsed * left / max(self.work - left, 1.0) / 60  # at first, much too long
+        return f"about {minutes:.0f} min left"
 
 
 def print_outcomes(result: Any, page: Path) -> None:
