@@ -9,11 +9,12 @@ import torch
 
 from carryproof.benchmarks.configuration import Recipe
 from carryproof.benchmarks.engine import Engine
-from carryproof.benchmarks.train import Training
+from carryproof.benchmarks.train import LossPoint, Training
 from carryproof.circuits import accuracy
 from carryproof.circuits.accuracy import Judge, examine, hardest_problems, right
 from carryproof.circuits.mixture import Mixture, draw
 from carryproof.circuits.running import Event, train_family
+from carryproof.circuits.snapshots import Snapshots
 from carryproof.circuits.texts import VOCABULARY, context, prompt_length, write
 from carryproof.circuits.training import CircuitRun, batches, begin, execute, train_circuit
 from carryproof.cli import main
@@ -87,6 +88,28 @@ def test_training_is_a_function_of_its_configuration(tmp_path: Path) -> None:
     assert torch.equal(model.unembed.W_U, again.unembed.W_U) and not torch.equal(model.embed.W_E, other.embed.W_E)
     assert [point.step for point in points] == [1, 2, 3, 4] and points == seen
     assert torch.equal(batches(ADDITION, 1, 3), batches(ADDITION, 0, 4)[1:])
+
+
+def test_a_training_that_was_killed_ends_with_the_same_bits(tmp_path: Path) -> None:
+    run = replace(ADDITION, recipe=replace(TINY, steps=120, muon_rate=0.02))
+    expected, points = train_circuit(run)
+
+    def kill(point: LossPoint) -> None:
+        if point.step > 100:
+            raise KeyboardInterrupt
+
+    def snapshots(run_id: str) -> Snapshots:
+        return Snapshots(tmp_path / "snapshot", run_id, seconds_between=0.0)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_circuit(run, progress=kill, snapshots=snapshots(run.run_id))
+    seen: list[LossPoint] = []
+    model, resumed = train_circuit(run, progress=seen.append, snapshots=snapshots(run.run_id))
+    assert seen[0].step > 100 and resumed == points
+    assert all(map(torch.equal, model.parameters(), expected.parameters()))
+    seen.clear()
+    train_circuit(run, progress=seen.append, snapshots=snapshots("another"))
+    assert seen == points
 
 
 def test_a_row_that_starts_from_an_addition_model_computes_its_sums(tmp_path: Path) -> None:
