@@ -21,7 +21,7 @@ from itertools import product
 
 from carryproof.circuits.algorithms import BASE, DOMAIN, Algorithm, addition, position
 from carryproof.circuits.handset import CLEAR, Draft, Unit
-from carryproof.circuits.texts import PLUS, SYMBOLS, VOCABULARY, context
+from carryproof.circuits.texts import PLUS, SYMBOLS, VOCABULARY, context, require_digits
 from carryproof.models.decoder import Decoder
 
 UNSAID = BASE + SYMBOLS.index("\\")  # what the model writes where the circuit says nothing, as when it is ablated
@@ -47,8 +47,7 @@ class HandMade:
 
 def addition_by_hand(digits: int) -> HandMade:
     """Two layers of two heads, of which the second of the first layer writes nothing."""
-    algorithm = addition(digits)
-    return HandMade(model=_draft(digits).model, algorithm=algorithm, carries=_key(digits, ("H0",)))
+    return HandMade(model=_draft(digits).model, algorithm=addition(digits), carries=_key(digits, ("H0",)))
 
 
 def redundant_addition_by_hand(digits: int) -> HandMade:
@@ -63,14 +62,15 @@ def redundant_addition_by_hand(digits: int) -> HandMade:
 
 
 def decoy_addition_by_hand(digits: int) -> HandMade:
-    """Where an answer digit is decided, the second head of the first layer writes a digit of the problem, loudly, to
-    features that no weight reads.
+    """The second head of the first layer writes digits of D, loudly, to features that no weight reads: at each digit
+    itself, and where answer digits are decided.
     """
     draft = _draft(digits)
-    looks = {decided_at(place, digits): min(place, digits - 1) for place in reversed(range(digits + 1))}
-    seen = {query: {position(f"D{place}", digits): 0} for query, place in looks.items()}
-    draft.set_head(0, 1, seen, rest=digits, reads="token", writes="unread", size=LOUD)
-    decoys = tuple(f"P{query}L0H1" for query in looks)
+    looks = {
+        decided_at(place, digits): {position(f"D{min(place, digits - 1)}", digits): 0} for place in range(digits + 1)
+    }
+    draft.set_head(0, 1, looks, rest=digits, reads="token", writes="unread", size=LOUD)
+    decoys = tuple(f"P{query}L0H1" for query in (*range(digits), *sorted(looks)))
     return HandMade(model=draft.model, algorithm=addition(digits), carries=_key(digits, ("H0",)), decoys=decoys)
 
 
@@ -80,6 +80,7 @@ def decided_at(place: int, digits: int) -> int:
 
 
 def _draft(digits: int) -> Draft:
+    require_digits("digits", digits)
     draft = Draft(GROUPS, vocabulary=VOCABULARY, tokens=context(digits), layers=2, heads=2, units=BASE**2)
     equals, columns = position("SGN", digits) - 1, {place: position(f"D'{place}", digits) for place in range(digits)}
     for digit in range(BASE):
