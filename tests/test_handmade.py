@@ -9,12 +9,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from carryproof.circuits.accuracy import right
+from carryproof.circuits.algorithms import decided_at
 from carryproof.circuits.classes import names, sample
 from carryproof.circuits.exhaustive import prove
 from carryproof.circuits.handmade import (
     HandMade,
     addition_by_hand,
-    decided_at,
     decoy_addition_by_hand,
     redundant_addition_by_hand,
 )
@@ -207,7 +207,7 @@ def test_the_second_layer_looks_at_the_highest_column_that_decides() -> None:
         pattern = made.model.run_with_cache(texts, names=["blocks.1.attn.hook_pattern"])[1].popitem()[1][:, 1]
     nines = problems.operands.sum(axis=1) == 9
     for place in range(1, 6):
-        at = pattern[:, decided_at(place, 5)]
+        at = pattern[:, decided_at(f"A{place}", 5)]
         below = nines[:, :place][:, ::-1]
         deciding = place - 1 - below.argmin(axis=1)  # of the columns below, the highest whose sum is not 9
         expected = np.where(below.all(axis=1), prompt_length(5) - 1, 10 - deciding)
