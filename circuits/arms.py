@@ -39,6 +39,8 @@ from carryproof.theory.errors import bad, require_integer, unknown
 
 POINTS = 40  # of the curve
 FIRST_POINT = 50  # steps
+PROBLEMS = 2_000  # of each test set, at each of them
+LAST_PROBLEMS = 100_000  # of each test set, after the last step
 SCHEMA_VERSION = 1
 SETS = {"random": random_problems, "stratified": stratified_problems}
 FRESH = 5_000_000  # added to the seed, for a source that is drawn and not trained
@@ -60,7 +62,7 @@ def _group(name: str) -> Arm:
     def prepare(source: Decoder, target: Decoder) -> None:
         insert_groups(source, target, (name,))
 
-    return Arm(title=f"{name} only", source="trained", prepare=prepare)
+    return Arm(title=f"{name.replace('mlp', 'MLP')} only", source="trained", prepare=prepare)
 
 
 ARMS: dict[str, Arm] = {
@@ -86,8 +88,8 @@ class ArmRun:
     recipe: Recipe
     source: str | None = None
     source_sha256: str | None = None
-    problems: int = 2_000
-    last_problems: int = 100_000
+    problems: int = PROBLEMS
+    last_problems: int = LAST_PROBLEMS
     engine: Engine = field(default_factory=Engine)
 
     def __post_init__(self) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from carryproof.benchmarks.drawing import PAGE_INCHES, Drawn, save, style
 from carryproof.circuits.arms import ARMS, FIRST_POINT, ArmRun
@@ -23,6 +25,7 @@ PANELS = {
     "add stratified": "addition, by class",
 }
 NAME = "insertions"
+START = 0.7 * FIRST_POINT  # where the model before its first step is drawn
 
 
 def curves(records: Mapping[ArmRun, Mapping[str, Any]]) -> pd.DataFrame:
@@ -33,7 +36,7 @@ def curves(records: Mapping[ArmRun, Mapping[str, Any]]) -> pd.DataFrame:
             "arm": ARMS[run.arm].title,
             "seed": run.seed,
             "panel": panel,
-            "step": max(point["step"], 0.8 * min(FIRST_POINT, run.recipe.steps)),
+            "step": max(point["step"], START),
             "failed": max(1 - point["right"][panel], 0.5 / run.problems),
         }
         for run, record in records.items()
@@ -49,7 +52,7 @@ def draw_curves(records: Mapping[ArmRun, Mapping[str, Any]], folder: Path) -> Dr
     sizes, titles = sorted(data["digits"].unique()), [arm.title for arm in ARMS.values()]
     palette = dict(zip(titles, sns.color_palette("colorblind", len(titles)), strict=True))
     with style():
-        figure = Figure(figsize=(PAGE_INCHES, 0.9 + 1.7 * len(sizes)), layout="constrained")
+        figure = Figure(figsize=(PAGE_INCHES, 1.1 + 1.8 * len(sizes)), layout="constrained")
         panels = figure.subplots(len(sizes), len(PANELS), squeeze=False, sharex=True, sharey=True)
         for line, (digits, axes_of_size) in enumerate(zip(sizes, panels, strict=True)):
             for axes, (panel, title) in zip(axes_of_size, PANELS.items(), strict=True):
@@ -68,11 +71,12 @@ def draw_curves(records: Mapping[ArmRun, Mapping[str, Any]], folder: Path) -> Dr
                     legend="full" if axes is panels[0, 0] else False,
                     ax=axes,
                 )
-                axes.set(xscale="log", yscale="log", xlabel="", ylabel=f"{digits} digits, share failed")
+                _axes(axes, lowest=0.5 / max(run.problems for run in records))
                 axes.set_title(title if line == 0 else "", loc="left")
+                axes.set_xlabel("steps" if line == len(sizes) - 1 else "")
+                axes.set_ylabel(f"{digits} digits: failed" if axes is axes_of_size[0] else "")
         handles, labels = panels[0, 0].get_legend_handles_labels()
         panels[0, 0].get_legend().remove()
-        figure.supxlabel("steps", fontsize=7)
         figure.legend(handles, labels, loc="outside lower center", ncols=5)
         sns.despine(fig=figure)
         return save(
@@ -88,3 +92,13 @@ def draw_curves(records: Mapping[ArmRun, Mapping[str, Any]], folder: Path) -> Dr
                 width_inches=PAGE_INCHES,
             ),
         )
+
+
+def _axes(axes: Axes, *, lowest: float) -> None:
+    """Both logarithmic, with plain numbers as labels."""
+    axes.set(xscale="log", yscale="log", ylim=(0.7 * lowest, 1.4))
+    axes.xaxis.set_major_locator(FixedLocator([START, 100, 1_000, 10_000]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: "0" if value == START else f"{value:,.0f}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_formatter(NullFormatter())

@@ -21,7 +21,18 @@ from carryproof.benchmarks.runner import describe
 from carryproof.benchmarks.statistics import Effect, holm, paired
 from carryproof.benchmarks.store import is_finished, read_json, require_folder, runs_folder, sweep, write_json
 from carryproof.benchmarks.workers import interrupts_ignored, reported, send, usable_cores, workers
-from carryproof.circuits.arms import ARMS, RUN, SETS, ArmRun, Point, execute, load_source, sources, target
+from carryproof.circuits.arms import (
+    ARMS,
+    LAST_PROBLEMS,
+    RUN,
+    SETS,
+    ArmRun,
+    Point,
+    execute,
+    load_source,
+    sources,
+    target,
+)
 from carryproof.circuits.family import FAMILY, recipe_of
 from carryproof.models import checkpoints
 from carryproof.theory import content_hash
@@ -74,7 +85,13 @@ def digests(trained: Path, digits: Sequence[int], seeds: int) -> dict[str, str]:
 
 
 def plans(
-    digits: Sequence[int], seeds: int, hashes: Mapping[str, str], engine: Engine, *, steps: int | None = None
+    digits: Sequence[int],
+    seeds: int,
+    hashes: Mapping[str, str],
+    engine: Engine,
+    *,
+    steps: int | None = None,
+    last_problems: int = LAST_PROBLEMS,
 ) -> list[ArmRun]:
     """Every arm of every seed of every size, seed by seed, so that a study that is stopped has whole pairs.
 
@@ -95,6 +112,7 @@ def plans(
                     recipe=recipe,
                     source=source if arm.source == "trained" else None,
                     source_sha256=hashes[source] if arm.source == "trained" else None,
+                    last_problems=last_problems,
                     engine=engine,
                 )
                 found.append(run)

@@ -49,6 +49,9 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     study.add_argument("--digits", default="5,6", metavar="N", help="of the operands (default 5,6)")
     study.add_argument("--seeds", type=int, default=5, metavar="N", help="of every arm (default 5)")
     study.add_argument("--steps", type=int, metavar="N", help="training steps (default: the recipe's)")
+    study.add_argument(
+        "--problems", type=int, default=100_000, metavar="N", help="of each test set at the end (default 100,000)"
+    )
     study.add_argument("--sources", type=Path, default=OUT, metavar="DIR", help="addition models: runs/circuits")
     study.add_argument(
         "--out", type=Path, default=INSERTIONS, metavar="DIR", help="folder of results (default: runs/insertions)"
@@ -109,7 +112,7 @@ def _insertions(options: argparse.Namespace) -> int:
     digits = parse_lengths(options.digits, "digits")
     hashes = study.digests(options.sources, digits, options.seeds)
     engine = settled_engine(options.out, dtype=options.dtype)
-    runs = study.plans(digits, options.seeds, hashes, engine, steps=options.steps)
+    runs = study.plans(digits, options.seeds, hashes, engine, steps=options.steps, last_problems=options.problems)
     with FamilyDisplay(options.out) as display:
         study.run_study(
             runs, options.sources, options.out, jobs=options.jobs, on_start=display.start, on_event=display.event
