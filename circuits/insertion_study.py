@@ -38,7 +38,7 @@ from carryproof.models import checkpoints
 from carryproof.theory import content_hash
 from carryproof.theory.errors import bad, require_integer
 
-SEEDS = 5
+STEPS = 3_000  # half of the recipe's up to six digits: enough for no failure in 100,000, and not for nothing to compare
 BASELINE = "scratch"
 THRESHOLDS = {"steps_to_99": 0.99, "steps_to_99.9": 0.999}
 OUTCOMES = ("failures_per_million", "share_failed_on_the_way", *THRESHOLDS)
@@ -76,6 +76,7 @@ class Finding:
 
 def digests(trained: Path, digits: Sequence[int], seeds: int) -> dict[str, str]:
     """The hashes of the addition models that so many seeds start from; ``ValueError`` if one is not in the folder."""
+    require_integer("seeds", seeds, 1)
     found = {}
     for size in digits:
         target(size)
@@ -90,19 +91,17 @@ def plans(
     hashes: Mapping[str, str],
     engine: Engine,
     *,
-    steps: int | None = None,
+    steps: int = STEPS,
     last_problems: int = LAST_PROBLEMS,
 ) -> list[ArmRun]:
     """Every arm of every seed of every size, seed by seed, so that a study that is stopped has whole pairs.
 
-    ``steps`` are those of the mixed row's recipe, if none are given. Raises ``ValueError`` for sizes without rows.
+    All but the number of steps is as in the mixed row's recipe. Raises ``ValueError`` for sizes without such a row.
     """
-    require_integer("seeds", seeds, 1)
     found = []
     for seed in range(seeds):
         for size in digits:
-            recipe = recipe_of(FAMILY[target(size)])
-            recipe = recipe if steps is None else replace(recipe, steps=steps)
+            recipe = replace(recipe_of(FAMILY[target(size)]), steps=steps)
             source = sources(size)[seed % len(sources(size))]
             for name, arm in ARMS.items():
                 run = ArmRun(

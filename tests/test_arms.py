@@ -163,7 +163,7 @@ def test_plans_hold_every_arm_of_every_seed_with_sources_in_turn() -> None:
     left = {(run.digits, run.seed): run.source for run in found if run.arm == "left"}
     assert [left[5, seed] for seed in range(5)] == [sources(5)[seed % 2] for seed in range(5)]
     assert [left[6, seed] for seed in range(5)] == [sources(6)[seed % 4] for seed in range(5)]
-    assert {run.recipe.steps for run in found} == {6_000} and set(map(target, (5, 6))) == {
+    assert {run.recipe.steps for run in found} == {insertion_study.STEPS} and set(map(target, (5, 6))) == {
         run.training.name for run in found
     }
 
