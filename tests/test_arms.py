@@ -23,6 +23,7 @@ from carryproof.circuits.mixture import Mixture, draw
 from carryproof.circuits.texts import write
 from carryproof.circuits.training import MODEL
 from carryproof.cli import main
+from carryproof.console import print_findings
 from carryproof.models import Decoder, checkpoints
 
 TINY = Recipe(d_model=16, n_heads=4, d_head=4, d_mlp=16, n_layers=3, activation="relu", steps=3, batch=4)
@@ -138,7 +139,7 @@ def test_outcomes_are_what_they_say() -> None:
         outcome(slow, "steps")
 
 
-def test_effects_are_ratios_of_steps_and_want_every_seed(source: Decoder) -> None:
+def test_effects_are_ratios_of_steps_and_want_every_seed(source: Decoder, capsys: pytest.CaptureFixture[str]) -> None:
     late, soon, never = record([0, 0, 0, 0, 1.0], 4), record([0, 0, 1.0, 1.0, 1.0], 2), record([0, 0, 0, 0, 0.995], 2)
     records = {}
     for seed in range(3):
@@ -154,6 +155,10 @@ def test_effects_are_ratios_of_steps_and_want_every_seed(source: Decoder) -> Non
     assert found["mlps", "steps_to_99"].effect is not None
     fewer = found["left", "failures_per_million"]
     assert fewer.effect is not None and fewer.effect.mean == pytest.approx(-4.0) and fewer.p_holm == 0.5
+    print_findings(found.values(), Path("insertions.json"))
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert "5 left steps_to_99.9 3 0.5 0.5 to 0.5 0.25".split() in printed
+    assert "5 mlps steps_to_99.9 3 2 of 3 got there - -".split() in printed
 
 
 def test_plans_hold_every_arm_of_every_seed_with_sources_in_turn() -> None:

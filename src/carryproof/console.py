@@ -240,7 +240,7 @@ def print_findings(found: Iterable[Any], written: Path) -> None:
         table.add_column(column)
     for each in found:
         known = sum(value is not None for value in each.values)
-        said = (f"known of {known} of {len(each.values)}", "-", "-")
+        said = (f"{known} of {len(each.values)} got there", "-", "-")
         if each.effect is not None:
             effect = each.effect
             said = (f"{effect.mean:.3g}", f"{effect.low:.3g} to {effect.high:.3g}", f"{each.p_holm:.2g}")
