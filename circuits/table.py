@@ -156,9 +156,9 @@ def markdown(lines: Sequence[Line]) -> str:
     if counts["trained"]:
         said += [
             "",
-            f"{counts['no_worse']} of them are no worse than the published model (Fisher's one-sided test on random "
-            f"problems, p > {LEVEL}); {counts['solved']} have at most {FEW} failure in 1,000,000 random problems of "
-            "each operation.",
+            f"No worse than the published model (Fisher's one-sided test on random problems, p > {LEVEL}): "
+            f"{counts['no_worse']}. At most {FEW} failure in 1,000,000 random problems of each operation: "
+            f"{counts['solved']}.",
         ]
     for title, names in (
         ("Worse", counts["worse"]),
