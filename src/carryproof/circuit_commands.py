@@ -1,4 +1,5 @@
-"""The commands on the forty-four models, ``carryproof circuits ...``: train and test them, with progress and time left.
+"""The commands on the forty-four models, ``carryproof circuits ...``: train and test them, with progress and time left,
+tabulate them beside the published ones, and study what a mixed model may start from.
 
 Every command imports what it needs when it runs, so that ``--help`` does not wait for torch.
 """
@@ -8,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 OUT = Path("runs/circuits")
+RESULTS = Path("results/circuits")
+INSERTIONS = Path("runs/insertions")
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +33,32 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--published-shape", action="store_true", help="510 wide, as published: for a GPU")
     train.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), cuda, cuda:1, ...")
     train.add_argument("--dtype", metavar="NAME", help="float32 or bfloat16 (default: the quicker one, measured)")
+
+    summary = "keep the records of what is trained, and write every row beside the published one"
+    table = commands.add_parser("table", help=summary, description=summary)
+    table.set_defaults(command=_table)
+    table.add_argument("--runs", type=Path, default=OUT, metavar="DIR", help="what `train` wrote: runs/circuits")
+    table.add_argument(
+        "--out", type=Path, default=RESULTS, metavar="DIR", help="records, weights, table (default: results/circuits)"
+    )
+    table.add_argument("--json", action="store_true", help="print one JSON object")
+
+    summary = "train mixed models from scratch and from addition models, everything else equal"
+    study = commands.add_parser("insertions", help=summary, description=summary)
+    study.set_defaults(command=_insertions)
+    study.add_argument("--digits", default="5,6", metavar="N", help="of the operands (default 5,6)")
+    study.add_argument("--seeds", type=int, default=5, metavar="N", help="of every arm (default 5)")
+    study.add_argument("--steps", type=int, default=3_000, metavar="N", help="of every training (default 3,000)")
+    study.add_argument(
+        "--problems", type=int, default=100_000, metavar="N", help="of each test set at the end (default 100,000)"
+    )
+    study.add_argument("--sources", type=Path, default=OUT, metavar="DIR", help="addition models: runs/circuits")
+    study.add_argument(
+        "--out", type=Path, default=INSERTIONS, metavar="DIR", help="folder of results (default: runs/insertions)"
+    )
+    study.add_argument("--jobs", type=int, metavar="N", help="processes, one thread each (default: one a core)")
+    study.add_argument("--dtype", metavar="NAME", help="float32 or bfloat16 (default: the quicker one, measured)")
+    study.add_argument("--json", action="store_true", help="print one JSON object when it is done")
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -59,4 +88,41 @@ def _train(options: argparse.Namespace) -> int:
             on_start=display.start,
             on_event=display.event,
         )
+    return 0
+
+
+def _table(options: argparse.Namespace) -> int:
+    from carryproof.circuits.records import collect, read_records
+    from carryproof.circuits.table import TABLE, compare, markdown, write_table
+
+    collect(options.runs, options.out)
+    lines = compare(read_records(options.out))
+    write_table(lines, options.out)
+    print((options.out / TABLE).read_text() if options.json else markdown(lines), end="")
+    return 0
+
+
+def _insertions(options: argparse.Namespace) -> int:
+    from carryproof.benchmarks.runner import settled_engine
+    from carryproof.circuits import insertion_study as study
+    from carryproof.circuits.insertion_figure import draw_curves
+    from carryproof.console import FamilyDisplay, print_findings
+    from carryproof.theory import parse_lengths
+
+    digits = parse_lengths(options.digits, "digits")
+    hashes = study.digests(options.sources, digits, options.seeds)
+    engine = settled_engine(options.out, dtype=options.dtype)
+    runs = study.plans(digits, options.seeds, hashes, engine, steps=options.steps, last_problems=options.problems)
+    with FamilyDisplay(options.out) as display:
+        study.run_study(
+            runs, options.sources, options.out, jobs=options.jobs, on_start=display.start, on_event=display.event
+        )
+    records = {run: study.read_arm(run, options.out) for run in runs}
+    found = study.findings(records)
+    written = study.write_findings(found, records, options.out)
+    draw_curves(records, options.out)
+    if options.json:
+        print(written.read_text(), end="")
+    else:
+        print_findings(found, written)
     return 0

@@ -232,6 +232,23 @@ class FamilyDisplay:
         return f"about {minutes:.0f} min left"
 
 
+def print_findings(found: Iterable[Any], written: Path) -> None:
+    """What every arm of a study of insertion changes, against training from scratch."""
+    console = new_console()
+    table = Table(box=None, pad_edge=False)
+    for column in ("digits", "arm", "outcome", "seeds", "effect", "95 % interval", "p (Holm)"):
+        table.add_column(column)
+    for each in found:
+        known = sum(value is not None for value in each.values)
+        said = (f"{known} of {len(each.values)} got there", "-", "-")
+        if each.effect is not None:
+            effect = each.effect
+            said = (f"{effect.mean:.3g}", f"{effect.low:.3g} to {effect.high:.3g}", f"{each.p_holm:.2g}")
+        table.add_row(str(each.digits), each.arm, each.outcome, str(len(each.seeds)), *said)
+    console.print(table)
+    console.print(f"differences from training from scratch, ratios for steps: {written}", markup=False)
+
+
 def print_outcomes(result: Any, page: Path) -> None:
     """How many cells were confirmed, refuted and not testable, every refuted one, certified runs, and the report."""
     console = new_console()

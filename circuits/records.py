@@ -1,0 +1,114 @@
+"""What is kept in the repository of the trained family: one compact record a model, and the weights of the examples.
+
+A record says what was trained and how it did: configuration, seconds, weights and their hash, and the failures on both
+test sets of every operation by class and by token. ``collect`` takes them from a folder of trainings; what is not there
+yet keeps the record that it had. Weights are copied only if they are those that the record was measured on.
+
+>>> import tempfile
+>>> with tempfile.TemporaryDirectory() as folder:
+...     collect(Path(folder) / "runs", Path(folder) / "results")
+...     read_records(Path(folder) / "results")
+()
+{}
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from carryproof.benchmarks.store import read_json, require_fields, require_folder, write_json
+from carryproof.circuits.family import FAMILY
+from carryproof.circuits.training import ACCURACY, MODEL, RECORD
+from carryproof.models import checkpoints
+from carryproof.theory.errors import bad
+
+RECORDS = "records"
+MODELS = "models"
+HASHES = "models.json"
+EXAMPLES = ("add_d5_l2_h3_s1", "add_d6_l2_h3_s1", "mix_d5_l3_h4", "mix_d6_l3_h4", "sub_d6_l2_h3_s1")
+BYTES_AT_MOST = 25_000_000
+FIELDS = {
+    "row": str,
+    "status": str,
+    "config": dict,
+    "parameters": int,
+    "model_sha256": str,
+    "train_seconds": float | int,
+    "test_seconds": float | int,
+    "tests": list,
+}
+TEST_FIELDS = {"operation": str, "set": str, "problems": int, "failures": int, "interval": list}
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    """The record of the model that was trained and tested in ``folder``.
+
+    Raises ``ValueError`` if a file is missing or damaged, or if another model was tested than is there.
+    """
+    trained, tested = read_json(folder / RECORD), read_json(folder / ACCURACY)
+    if trained.get("model_sha256") != tested.get("model_sha256"):
+        raise ValueError(f"{folder / ACCURACY}: it is about another model than {RECORD} beside it")
+    tests = [
+        {
+            **{name: test[name] for name in ("operation", "set", "problems", "failures", "per_million", "interval")},
+            "classes": {name: [share["failures"], share["problems"]] for name, share in test["classes"].items()},
+            "tokens": test["tokens"],
+            "shown": test["shown"],
+        }
+        for test in tested["tests"]
+    ]
+    taken = ("row", "run_id", "status", "parameters", "model_sha256", "source_sha256", "train_seconds", "config")
+    return {
+        **{name: trained[name] for name in taken},
+        "test_seconds": tested["seconds"],
+        "last_loss": trained["loss"][-1]["loss"],
+        "tests": tests,
+        "hardest": len(tested["hardest"]),
+        "hardest_wrong": [text for text, right in tested["hardest"].items() if not right],
+    }
+
+
+def collect(runs: Path, out: Path, examples: Iterable[str] = EXAMPLES) -> tuple[str, ...]:
+    """Write the records of all rows that are trained and tested in ``runs`` to ``out``; return their names.
+
+    The weights of those of them that are ``examples`` are copied, and the hashes of all such weights in ``out`` listed
+    in ``models.json``. Raises ``ValueError`` for damaged files, an ``out`` that cannot be written, and weights of more
+    than 25 MB in all.
+    """
+    records, models = require_folder(out / RECORDS), require_folder(out / MODELS)
+    names = tuple(name for name in FAMILY if all((runs / name / file).is_file() for file in (RECORD, ACCURACY)))
+    for name in names:
+        record = record_of(runs / name)
+        if name in examples:
+            _copy(runs / name / MODEL, models / f"{name}.safetensors", record)
+        write_json(records / f"{name}.json", record)
+    kept = sorted(models.glob("*.safetensors"))
+    total = sum(path.stat().st_size for path in kept)
+    if total > BYTES_AT_MOST:
+        raise bad("weights of examples", f"{total:,} bytes", f"at most {BYTES_AT_MOST:,} in all")
+    hashes = {path.stem: checkpoints.digest(checkpoints.load(path).state_dict()) for path in kept}
+    write_json(out / HASHES, {"model_sha256": hashes, "bytes": total})
+    return names
+
+
+def read_records(out: Path) -> dict[str, dict[str, Any]]:
+    """The records in ``out`` by row, in the order of the table; a damaged one is a one-line ``ValueError``."""
+    found = {}
+    for name in FAMILY:
+        path = out / RECORDS / f"{name}.json"
+        if path.is_file():
+            record = read_json(path)
+            require_fields(path, record, FIELDS)
+            for test in record["tests"]:
+                require_fields(path, test, TEST_FIELDS)
+            if record["row"] != name:
+                raise ValueError(f"{path}: it is the record of {record['row']!r}")
+            found[name] = record
+    return found
+
+
+def _copy(source: Path, target: Path, record: Mapping[str, Any]) -> None:
+    """Copy a checkpoint whole, if it holds the weights of the record."""
+    if checkpoints.digest(checkpoints.load(source).state_dict()) != record["model_sha256"]:
+        raise ValueError(f"{source}: its weights are not those of {RECORD} beside it")
+    checkpoints.write_atomically(target, source.read_bytes())
