@@ -28,7 +28,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from carryproof.circuits.nodes import HEAD, MLP, NEURON, Node, require_nodes
-from carryproof.circuits.recording import Recording, read_heads
+from carryproof.circuits.recording import Recording, block_of, read_heads
 from carryproof.models.decoder import Decoder
 from carryproof.theory.errors import bad
 
@@ -108,7 +108,7 @@ def _run(
         k = torch.cat([_repeated(recorded.k[:, :, :first], count), k], dim=2)
         v = torch.cat([_repeated(recorded.v[:, :, :first], count), v], dim=2)
         q = q[:, :, begin - first :]
-        z = model.blocks[layer].attn.mix(q, k, v, recording.ids, slice(begin, None), model.pos_embed)
+        z = block_of(model, layer).attn.mix(q, k, v, recording.ids, slice(begin, None), model.pos_embed)
         x = _layer(model, layer, x[:, begin - first :], z, patches, begin)
     return model.unembed(model.ln_final(x)).unflatten(0, (count, len(recording)))
 
@@ -122,7 +122,7 @@ def _layer(
     begin: int,
 ) -> Float[Tensor, "text token d_model"]:
     """The residual stream after a layer, from that before it and what its heads take, at tokens from ``begin`` on."""
-    block = model.blocks[layer]
+    block = block_of(model, layer)
     x = x + block.attn.write(_replaced(z, patches, (layer, HEAD), begin))
     post = _replaced(block.mlp.neurons(block.ln2(x)), patches, (layer, NEURON), begin)
     return x + _replaced(block.mlp.write(post), patches, (layer, MLP), begin)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from carryproof.circuits.nodes import HEAD, MLP, Node, require_nodes
 from carryproof.circuits.texts import Problems, context, prompt_length, write
-from carryproof.models.decoder import EVERY_ROW, Decoder, project
+from carryproof.models.decoder import EVERY_ROW, Block, Decoder, project
 from carryproof.theory.errors import bad
 from carryproof.theory.tasks import Answer
 
@@ -88,6 +88,13 @@ class Recording:
         return layer.post[:, node.position, node.index, None]
 
 
+def block_of(model: Decoder, layer: int) -> Block:
+    """A layer of the model."""
+    block = model.blocks[layer]
+    assert isinstance(block, Block)
+    return block
+
+
 @torch.no_grad()
 def record(model: Decoder, problems: Problems, answer: Answer | None = None) -> Recording:
     """Run a model on problems with their true answers, or with the answers given, and keep what every node wrote.
@@ -117,8 +124,8 @@ def read_heads(
     model: Decoder, layer: int, x: Float[Tensor, "batch token d_model"], ids: Int[Tensor, "#batch token"]
 ) -> Heads:
     """The queries, keys and values that a layer's heads make of the residual stream before it."""
-    attention = model.blocks[layer].attn
-    normal = model.blocks[layer].ln1(x)
+    block = block_of(model, layer)
+    attention, normal = block.attn, block.ln1(x)
     q = project(normal, attention.W_Q, attention.b_Q).transpose(1, 2)
     k = project(normal, attention.W_K, attention.b_K).transpose(1, 2)
     v = project(normal, attention.W_V, attention.b_V).transpose(1, 2)  # [batch head token d_head]
@@ -126,7 +133,7 @@ def read_heads(
 
 
 def _layer(model: Decoder, index: int, x: Float[Tensor, "problem token d_model"], ids: Int[Tensor, "1 token"]) -> Layer:
-    block = model.blocks[index]
+    block = block_of(model, index)
     q, k, v = read_heads(model, index, x, ids)
     z = block.attn.mix(q, k, v, ids, EVERY_ROW, model.pos_embed)
     middle = x + block.attn.write(z)
