@@ -29,9 +29,9 @@ from carryproof.benchmarks import contestants, peers, race, store
 from carryproof.benchmarks.bench_figure import draw_bench
 from carryproof.benchmarks.contestants import RACED, SHAPES, Shape
 from carryproof.benchmarks.peers import NANO
-from carryproof.benchmarks.runner import usable_cores
 from carryproof.benchmarks.scores import HALF, HALF_PAYS, TARGETS, Report, Row
 from carryproof.benchmarks.turns import Build, Contestant, take_turns
+from carryproof.benchmarks.workers import usable_cores
 from carryproof.theory.errors import require_integer, unknown
 
 FORMATS = ("float32", HALF)
