@@ -20,15 +20,16 @@ values (``hook_z``, a linear map away from what it adds), for an MLP what it add
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from carryproof.circuits.nodes import HEAD, MLP, Node, require_nodes
 from carryproof.circuits.texts import Problems, context, prompt_length, write
 from carryproof.models.decoder import EVERY_ROW, Block, Decoder, project
 from carryproof.theory.errors import bad
-from carryproof.theory.tasks import Answer
 
 Heads = tuple[Tensor, Tensor, Tensor]  # queries, keys and values, [batch head token d_head], as attention takes them
 
@@ -96,8 +97,9 @@ def block_of(model: Decoder, layer: int) -> Block:
 
 
 @torch.no_grad()
-def record(model: Decoder, problems: Problems, answer: Answer | None = None) -> Recording:
-    """Run a model on problems with their true answers, or with the answers given, and keep what every node wrote.
+def record(model: Decoder, problems: Problems, answers: NDArray[np.int64] | None = None) -> Recording:
+    """Run a model on problems with their true answers, or with the tokens [problem, n + 2] given, and keep what every
+    node wrote.
 
     Raises ``ValueError`` for no problems and for a model whose context is not that of the problems' size.
     """
@@ -106,8 +108,11 @@ def record(model: Decoder, problems: Problems, answer: Answer | None = None) -> 
     if model.config.n_ctx != context(problems.digits):
         raise bad("model n_ctx", model.config.n_ctx, f"{context(problems.digits)}, for {problems.digits} digits")
     device = model.embed.W_E.device
-    texts = torch.from_numpy(write(problems, answer)).to(device)
-    tokens, start = texts[:, :-1], prompt_length(problems.digits)
+    written, start = write(problems), prompt_length(problems.digits)
+    if answers is not None:
+        written[:, start:] = answers
+    texts = torch.from_numpy(written).to(device)
+    tokens = texts[:, :-1]
     ids = torch.arange(tokens.shape[1], device=device)[None]
     x = model.pos_embed.embed(model.embed(tokens), ids)
     layers = []
