@@ -1,8 +1,9 @@
 """Nodes: the places of a decoder that write to its residual stream, one token position of one layer at a time.
 
 A node is a head, an MLP, or one neuron of an MLP, at one position; ``P18L0H1``, ``P18L1M`` and ``P18L1N37`` are their
-names. Nodes are compared by their numbers, so that P2 comes before P10 and P1 is never taken for P10. Source of the
-names of heads and MLPs: Quirke et al. 2402.02619; those of neurons are ours.
+names. ``P18L0R`` is the residual stream after the layer, all that was written there so far: a site for interchange, and
+none of the nodes that a search goes through. Nodes are compared by their numbers, so that P2 comes before P10 and P1 is
+never taken for P10. Source of the names of heads and MLPs: Quirke et al. 2402.02619; the others are ours.
 
 >>> node = parse("P18L0H1")
 >>> node.position, node.layer, node.kind, node.index, str(node)
@@ -18,13 +19,15 @@ from dataclasses import dataclass
 from carryproof.models.config import DecoderConfig
 from carryproof.theory.errors import bad
 
-HEAD, MLP, NEURON = KINDS = ("H", "M", "N")
-_NAME = re.compile(r"P(\d+)L(\d+)(?:([HN])(\d+)|M)")
+HEAD, MLP, NEURON, RESIDUAL = KINDS = ("H", "M", "N", "R")
+_NAME = re.compile(r"P(\d+)L(\d+)(?:([HN])(\d+)|([MR]))")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class Node:
-    """A head (``kind`` H), an MLP (M, of index 0) or a neuron (N) of a layer at a token position; all count from 0."""
+    """A head (``kind`` H) or a neuron (N) of a layer at a token position, or its MLP (M) or residual stream (R), both of
+    index 0; all count from 0.
+    """
 
     position: int
     layer: int
@@ -34,20 +37,20 @@ class Node:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise bad("kind", self.kind, ", ".join(KINDS))
-        if min(self.position, self.layer, self.index) < 0 or (self.kind == MLP and self.index):
-            raise bad("node", str(self), "numbers from 0, and none after M")
+        if min(self.position, self.layer, self.index) < 0 or (self.kind in (MLP, RESIDUAL) and self.index):
+            raise bad("node", str(self), "numbers from 0, and none after M or R")
 
     def __str__(self) -> str:
-        return f"P{self.position}L{self.layer}{self.kind}{'' if self.kind == MLP else self.index}"
+        return f"P{self.position}L{self.layer}{self.kind}{'' if self.kind in (MLP, RESIDUAL) else self.index}"
 
 
 def parse(name: str) -> Node:
     """The node of a name, or a one-line ``ValueError``."""
     found = _NAME.fullmatch(name)
     if found is None:
-        raise bad("node", name, "a name such as P18L0H1, P18L1M or P18L1N37")
-    position, layer, kind, index = found.groups()
-    return Node(position=int(position), layer=int(layer), kind=kind or MLP, index=int(index or 0))
+        raise bad("node", name, "a name such as P18L0H1, P18L1M, P18L1N37 or P18L0R")
+    position, layer, counted, index, single = found.groups()
+    return Node(position=int(position), layer=int(layer), kind=counted or single, index=int(index or 0))
 
 
 def at_position(config: DecoderConfig, position: int) -> tuple[Node, ...]:
@@ -93,7 +96,7 @@ def require_position(config: DecoderConfig, position: int) -> None:
 
 def require_nodes(config: DecoderConfig, nodes: Iterable[Node]) -> None:
     """A one-line ``ValueError`` that names a node which the model does not have."""
-    counts = {HEAD: config.n_heads, MLP: 1, NEURON: config.mlp_size}
+    counts = {HEAD: config.n_heads, MLP: 1, NEURON: config.mlp_size, RESIDUAL: 1}
     for node in nodes:
         require_position(config, node.position)
         if node.layer >= config.n_layers:

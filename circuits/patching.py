@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from carryproof.circuits.nodes import HEAD, MLP, NEURON, Node, require_nodes
+from carryproof.circuits.nodes import HEAD, MLP, NEURON, RESIDUAL, Node, require_nodes
 from carryproof.circuits.recording import Recording, block_of, read_heads
 from carryproof.models.decoder import Decoder
 from carryproof.theory.errors import bad
@@ -72,7 +72,7 @@ def _that_are_read(recording: Recording, patch: Patch) -> Patch:
     """The nodes of a patch without those of the last layer that write where nothing is scored."""
     config = recording.model.config
     require_nodes(config, patch)
-    widths = {HEAD: config.head_size, MLP: config.d_model, NEURON: 1}
+    widths = {HEAD: config.head_size, MLP: config.d_model, NEURON: 1, RESIDUAL: config.d_model}
     for node, value in patch.items():
         if value.shape not in ((1, widths[node.kind]), (len(recording), widths[node.kind])):
             allowed = f"{[len(recording), widths[node.kind]]}, or one row for all problems"
@@ -125,7 +125,8 @@ def _layer(
     block = block_of(model, layer)
     x = x + block.attn.write(_replaced(z, patches, (layer, HEAD), begin))
     post = _replaced(block.mlp.neurons(block.ln2(x)), patches, (layer, NEURON), begin)
-    return x + _replaced(block.mlp.write(post), patches, (layer, MLP), begin)
+    x = x + _replaced(block.mlp.write(post), patches, (layer, MLP), begin)
+    return _replaced(x, patches, (layer, RESIDUAL), begin)
 
 
 def _repeated(recorded: Tensor, count: int) -> Tensor:
@@ -146,7 +147,7 @@ def _replaced(written: Tensor, patches: Sequence[Patch], which: tuple[int, str],
     by_patch = written.clone().unflatten(0, (len(patches), -1))
     for index, node, value in chosen:
         here = by_patch[index, :, node.position - begin]  # [problem d_model], [problem head d_head] or [problem neuron]
-        if node.kind == MLP:
+        if node.kind in (MLP, RESIDUAL):
             here[:] = value
         elif node.kind == HEAD:
             here[:, node.index] = value

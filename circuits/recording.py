@@ -2,7 +2,8 @@
 
 The residual stream of a pre-LN decoder is a sum of what its nodes write, so the recorded outputs, keys and values are
 all that is needed to run the model again with some of them replaced. A node's output is, for a head, its mean of the
-values (``hook_z``, a linear map away from what it adds), for an MLP what it adds, and for a neuron its activation.
+values (``hook_z``, a linear map away from what it adds), for an MLP what it adds, for a neuron its activation, and
+for the residual stream what it is after the layer.
 
 >>> import numpy as np
 >>> from carryproof.circuits.nodes import parse
@@ -26,7 +27,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from carryproof.circuits.nodes import HEAD, MLP, Node, require_nodes
+from carryproof.circuits.nodes import HEAD, MLP, RESIDUAL, Node, require_nodes
 from carryproof.circuits.texts import Problems, context, prompt_length, write
 from carryproof.models.decoder import EVERY_ROW, Block, Decoder, project
 from carryproof.theory.errors import bad
@@ -86,6 +87,8 @@ class Recording:
             return layer.z[:, node.position, node.index]
         if node.kind == MLP:
             return layer.mlp[:, node.position]
+        if node.kind == RESIDUAL:
+            return layer.after[:, node.position]
         return layer.post[:, node.position, node.index, None]
 
 

@@ -9,7 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carryproof.circuits.mixture import Mixture, draw
-from carryproof.circuits.nodes import HEAD, MLP, NEURON, Node, at_position, every_node, mlp_of, neurons_of, parse
+from carryproof.circuits.nodes import (
+    HEAD,
+    KINDS,
+    MLP,
+    NEURON,
+    RESIDUAL,
+    Node,
+    at_position,
+    every_node,
+    mlp_of,
+    neurons_of,
+    parse,
+)
 from carryproof.circuits.patching import patched_logits, patched_right
 from carryproof.circuits.recording import Recording, record
 from carryproof.circuits.texts import context, write
@@ -41,33 +53,36 @@ def recorded(model: Decoder, count: int = 6, seed: int = 1) -> Recording:
 
 def by_hooks(recording: Recording, patch: dict[Node, torch.Tensor]) -> torch.Tensor:
     """The whole model with the nodes replaced by hooks, one at a time: slow, and nothing shared with ``patching``."""
+    names = {HEAD: "attn.hook_z", MLP: "hook_mlp_out", NEURON: "mlp.hook_post", RESIDUAL: "hook_resid_post"}
     hooks = []
     for node, value in patch.items():
-        name = {HEAD: "attn.hook_z", MLP: "hook_mlp_out", NEURON: "mlp.hook_post"}[node.kind]
+        name = {HEAD: "attn.hook_z", MLP: "hook_mlp_out", NEURON: "mlp.hook_post", RESIDUAL: "hook_resid_post"}[
+            node.kind
+        ]
 
         def put(activation: torch.Tensor, hook: HookPoint, node: Node = node, value: torch.Tensor = value):
             changed = activation.clone()
             if node.kind == HEAD:
                 changed[:, node.position, node.index] = value
-            elif node.kind == MLP:
+            elif node.kind in (MLP, RESIDUAL):
                 changed[:, node.position] = value
             else:
                 changed[:, node.position, node.index] = value[:, 0]
             return changed
 
-        hooks.append((f"blocks.{node.layer}.{name}", put))
+        hooks.append((f"blocks.{node.layer}.{names[node.kind]}", put))
     tokens = torch.from_numpy(write(recording.problems))[:, :-1]
     with torch.no_grad():
         return recording.model.run_with_hooks(tokens, fwd_hooks=hooks)[:, recording.start :]
 
 
-@given(position=numbers, layer=numbers, kind=st.sampled_from([HEAD, MLP, NEURON]), index=numbers)
+@given(position=numbers, layer=numbers, kind=st.sampled_from(KINDS), index=numbers)
 def test_names_are_read_back(position: int, layer: int, kind: str, index: int) -> None:
-    node = Node(position=position, layer=layer, kind=kind, index=0 if kind == MLP else index)
+    node = Node(position=position, layer=layer, kind=kind, index=0 if kind in (MLP, RESIDUAL) else index)
     assert parse(str(node)) == node
 
 
-@pytest.mark.parametrize("name", ["P1", "P1L0", "P1L0H", "P1L0M3", "p1l0m", "P1L0H1 ", "P-1L0M", "L0H1", ""])
+@pytest.mark.parametrize("name", ["P1", "P1L0", "P1L0H", "P1L0M3", "p1l0m", "P1L0H1 ", "P-1L0M", "L0H1", "P1L0R1", ""])
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"node: got {name!r}; allowed: a name such as P18L0H1")):
         parse(name)
@@ -103,7 +118,7 @@ def test_a_recording_is_a_run() -> None:
 def test_every_node_patched_alone_is_the_run_with_a_hook(layers: int, encoding: str) -> None:
     model = decoder(layers=layers, encoding=encoding)
     recording, other = recorded(model), recorded(model, seed=2)
-    nodes = [*every_node(model.config), *neurons_of(model.config, parse("P7L0M")), parse("P2L0N3")]
+    nodes = [*every_node(model.config), *neurons_of(model.config, parse("P7L0M")), parse("P2L0N3"), parse("P3L0R")]
     patches = [{node: other.output(node)} for node in nodes]
     found = patched_logits(recording, patches)
     for logits, patch in zip(found, patches, strict=True):
@@ -118,6 +133,7 @@ def test_sets_of_nodes_patched_together_are_the_run_with_all_hooks(data: st.Data
     model = decoder(layers=layers)
     recording, other = recorded(model), recorded(model, seed=2)
     nodes = [*every_node(model.config), *(n for p in (1, 7) for n in neurons_of(model.config, parse(f"P{p}L0M")))]
+    nodes += [Node(position=position, layer=layer, kind=RESIDUAL) for position in (0, 6) for layer in range(layers)]
     sets = data.draw(st.lists(st.sets(st.sampled_from(nodes)), min_size=1, max_size=4))
     patches = [{node: other.output(node)[: 1 if node.index else 6] for node in chosen} for chosen in sets]
     for logits, patch in zip(patched_logits(recording, patches), patches, strict=True):
