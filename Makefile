@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 # One thread per process: the matrices are small, and the test runner and the studies use a process per core instead.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check slow peers clean
+.PHONY: demo test check slow peers interop clean
 
 demo: $(INSTALLED)  ## predict, train, compare and report on a small suite
 	$(BIN)/carryproof demo
@@ -26,8 +26,13 @@ peers: $(INSTALLED)  ## the comparisons with other packages
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,peers]'
 	$(BIN)/pytest -q -m peers
 
+interop:  ## TransformerLens on our models, in an environment of its own
+	$(PYTHON) -m venv .venv-interop
+	.venv-interop/bin/pip install --quiet --disable-pip-version-check -e '.[dev,interop]'
+	.venv-interop/bin/pytest -q -m interop
+
 clean:  ## results in runs/ are kept
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf .venv .venv-interop build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt

@@ -20,7 +20,7 @@ from carryproof.theory.formats import vocabulary_size
 from carryproof.theory.ranges import OperandLaw, require_law, require_lengths
 
 SCHEMA_VERSION = 1
-ENGINE = "stack-1"
+ENGINE = "stack-2"
 FIRST_TEST_SEED = 10_000_000  # training seeds lie below, so that no run trains on the stream it is tested on
 
 

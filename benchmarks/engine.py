@@ -28,6 +28,7 @@ QUICKER = 1.3  # half precision must win a product by this factor to be chosen
 EXACT_ENOUGH = 1e-5  # largest error of a product in single precision, as a share of the largest entry
 _PROBE = (1024, 256, 512)  # rows, inner and columns of the products that are measured
 _PROBES = 5
+SMALL = 128  # the side of a matrix from which on oneDNN was measured to be as quick
 STACKED_BELOW = 600_000_000  # products of a weight and a token in a step, above which stacking gains nothing on a core
 STACKED_AT_MOST = 8
 # From malloc.h: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD, in bytes.
@@ -64,6 +65,22 @@ class Engine:
             yield
         finally:
             torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def small_products(side: int) -> Iterator[None]:
+    """A context for products of matrices with a side of ``side``: below ``SMALL`` oneDNN is left out.
+
+    It takes longer to begin a product in single precision, and much longer one of a new shape, than the processor's
+    own library takes to compute a small one.
+    """
+    before = torch.get_float32_matmul_precision()
+    if side < SMALL:
+        torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def require_device(device: str) -> None:

@@ -20,12 +20,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from carryproof.benchmarks.draws import DRAWS
-from carryproof.benchmarks.optimizer import Optimizer
+from carryproof.benchmarks.engine import small_products
 from carryproof.benchmarks.right_windows import beyond_rounding, shown_windows, wrong_windows
-from carryproof.benchmarks.scripted import ScriptRun, train_step
+from carryproof.benchmarks.scripted import ScriptRun, ScriptTraining
 from carryproof.models.decoder import Decoder
 from carryproof.theory.coverage import shortest_problem
 from carryproof.theory.digits import Digits
@@ -66,8 +65,8 @@ def train_guided(run: ScriptRun, *, every: int = EVERY, at_once: int = FED_AT_ON
         raise bad("lengths", run.lengths, "1 to n, all of them: wrong windows flow back as shortest problems")
     script, recipe = run.script(), run.recipe
     process = script.process
-    model = Decoder.init(run.decoder(), torch.Generator().manual_seed(run.seed))
-    optimizer = Optimizer([model], recipe)
+    training = ScriptTraining(run)
+    model = training.model
     shown = shown_windows(process, run.lengths)
     fed: set[int] = set()
     pool: dict[int, list[Digits]] = {}
@@ -95,7 +94,8 @@ def train_guided(run: ScriptRun, *, every: int = EVERY, at_once: int = FED_AT_ON
                 for again, fresh in zip(pool[size], operands, strict=True)
             ]
             problems_fed += len(rows)
-        train_step(model, optimizer, script, operands, recipe.scale_at(steps))
+        with run.engine.at_work(), small_products(recipe.d_model):
+            training.on_problems(operands, recipe.scale_at(steps))
         steps += 1
     return GuidedTraining(
         model=model,

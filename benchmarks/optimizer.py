@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from carryproof.benchmarks.configuration import Recipe
+from carryproof.benchmarks.engine import small_products
 
 NEWTON_SCHULZ_STEPS = 5
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of x, x^3, x^5: steepest at 0 while singular values stay near 1
@@ -56,13 +57,16 @@ class Optimizer:
 
 
 class Muon:
-    """Muon with Nesterov momentum and decoupled weight decay, over block matrices stacked by shape."""
+    """Muon with Nesterov momentum and decoupled weight decay, over block matrices stacked by shape.
+
+    A matrix that is taller than wide is stacked transposed, with those of the transposed shape.
+    """
 
     def __init__(self, weights: Sequence[tuple[str, nn.Parameter]], recipe: Recipe) -> None:
         self.rate, self.decay, self.momentum = recipe.muon_rate, recipe.muon_decay, recipe.muon_momentum
         by_shape: dict[torch.Size, list[tuple[str, nn.Parameter]]] = {}
         for name, weight in weights:
-            by_shape.setdefault(as_matrix(name, weight).shape, []).append((name, weight))
+            by_shape.setdefault(wide(as_matrix(name, weight)).shape, []).append((name, weight))
         self.stacks = [
             (each, torch.zeros(len(each), *shape, device=each[0][1].device)) for shape, each in by_shape.items()
         ]
@@ -73,14 +77,15 @@ class Muon:
         rate = self.rate * scale
         for weights, momentum in self.stacks:
             gradient = torch.stack(
-                [as_matrix(name, weight.grad) for name, weight in weights if weight.grad is not None]
+                [wide(as_matrix(name, weight.grad)) for name, weight in weights if weight.grad is not None]
             )
             momentum.lerp_(gradient, 1 - self.momentum)
-            inputs, outputs = gradient.shape[1:]
-            reach = max(1.0, outputs / inputs) ** 0.5
-            updates = orthogonalize(gradient.lerp(momentum, self.momentum)) * (-rate * reach)
+            updates = orthogonalize(gradient.lerp(momentum, self.momentum))
             for (name, weight), update in zip(weights, updates, strict=True):
-                weight.mul_(1 - rate * self.decay).add_(like_weight(name, update, weight))
+                inputs, outputs = as_matrix(name, weight).shape
+                reach = max(1.0, outputs / inputs) ** 0.5
+                update = update.T if inputs > outputs else update
+                weight.mul_(1 - rate * self.decay).add_(like_weight(name, update, weight), alpha=-rate * reach)
 
 
 def is_block_matrix(name: str) -> bool:
@@ -104,13 +109,17 @@ def like_weight(name: str, matrix: Float[Tensor, "input output"], weight: Tensor
     return matrix.unflatten(1, (weight.shape[0], weight.shape[2])).transpose(0, 1)
 
 
+def wide(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "short long"]:
+    """A matrix, transposed if it has more rows than columns."""
+    return matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+
+
 def orthogonalize(stack: Float[Tensor, "matrix row column"]) -> Float[Tensor, "matrix row column"]:
-    """Bring the singular values of every matrix near 1 by Newton-Schulz steps, in float32."""
-    tall = stack.shape[1] > stack.shape[2]
-    wide = stack.transpose(1, 2) if tall else stack
-    wide = wide / (torch.linalg.matrix_norm(wide, keepdim=True) + 1e-7)
+    """Bring the singular values of every matrix near 1 by Newton-Schulz steps, in float32; least work if wide."""
     a, b, c = NEWTON_SCHULZ
-    for _ in range(NEWTON_SCHULZ_STEPS):
-        gram = wide @ wide.transpose(1, 2)
-        wide = a * wide + torch.baddbmm(gram, gram, gram, beta=b, alpha=c) @ wide
-    return wide.transpose(1, 2) if tall else wide
+    near = stack / (torch.linalg.matrix_norm(stack, keepdim=True) + 1e-7)
+    with small_products(stack.shape[1]):
+        for _ in range(NEWTON_SCHULZ_STEPS):
+            gram = torch.bmm(near, near.transpose(1, 2))
+            near = torch.baddbmm(near, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), near, beta=a)
+    return near

@@ -15,7 +15,7 @@ Each run leaves a folder of its own with ``run.json``, its weights and ``certifi
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from carryproof import __version__
 from carryproof.benchmarks.certify import certify, write_certificate
 from carryproof.benchmarks.configuration import ENGINE, FIRST_TEST_SEED, SCHEMA_VERSION, Recipe
 from carryproof.benchmarks.draws import draw_digits
+from carryproof.benchmarks.engine import Engine
 from carryproof.benchmarks.right_windows import answered
 from carryproof.benchmarks.scripted import ScriptRun, process_named, train_script
 from carryproof.benchmarks.store import CERTIFICATE, new_run, write_json
@@ -75,6 +76,7 @@ class ScriptConfig:
             "schema_version": SCHEMA_VERSION,
             "version": __version__,
             "engine": ENGINE,
+            "dtype": self.script.engine.dtype,
             "kind": "script",
             "script": self.script.to_dict(),
             "tests": [list(test) for test in self.tests],
@@ -96,11 +98,14 @@ class ScriptExperiment:
     recipe: Recipe
     tests: tuple[tuple[int, int], ...]
     seeds: tuple[int, ...]
+    engine: Engine = field(default_factory=Engine)
 
     def runs(self) -> Iterator[ScriptConfig]:
         """One configuration a seed."""
         for seed in self.seeds:
-            run = ScriptRun(subject=self.subject, lengths=self.lengths, recipe=self.recipe, seed=seed)
+            run = ScriptRun(
+                subject=self.subject, lengths=self.lengths, recipe=self.recipe, seed=seed, engine=self.engine
+            )
             yield ScriptConfig(script=run, tests=self.tests)
 
     def prediction(self) -> EveryLength:

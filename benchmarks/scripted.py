@@ -14,22 +14,25 @@ that the extreme sums of many digits are not rare). Nothing here looks at length
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from carryproof.benchmarks.configuration import Recipe
 from carryproof.benchmarks.draws import DRAWS
+from carryproof.benchmarks.engine import Engine, small_products
 from carryproof.benchmarks.optimizer import Optimizer
 from carryproof.benchmarks.train import LOGGED_POINTS, LossPoint
 from carryproof.models.config import DecoderConfig
 from carryproof.models.decoder import Decoder
-from carryproof.models.windowed import RowViews, rows_of, windowed_logits
+from carryproof.models.quick_window import QuickWindow
+from carryproof.models.windowed import RowViews
 from carryproof.theory import content_hash
 from carryproof.theory.digits import Digits
 from carryproof.theory.errors import bad, require_integer, unknown
@@ -41,6 +44,7 @@ from carryproof.theory.scripts import Script, script_of
 from carryproof.theory.subjects import build
 
 PROBLEMS_AT_ONCE = 20_000
+ROWS_ALIKE = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +53,8 @@ class ScriptRun:
 
     ``draw`` names the law of the operands, an entry of ``DRAWS``. With ``problems`` so many of each length are drawn
     once, and a batch holds rows in place of problems: of all that these problems show the different ones, each as
-    likely as any other. Rare ones are then as frequent as common ones.
+    likely as any other. Rare ones are then as frequent as common ones. ``engine`` has the number format; its device
+    is the processor.
     """
 
     subject: Mapping[str, Any]
@@ -58,6 +63,7 @@ class ScriptRun:
     seed: int
     draw: str = "digits"
     problems: int = 0
+    engine: Engine = field(default_factory=Engine)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lengths", require_lengths("lengths", self.lengths))
@@ -65,6 +71,8 @@ class ScriptRun:
         if self.draw not in DRAWS:
             raise unknown("draw", self.draw, DRAWS)
         require_integer("problems", self.problems, 0)
+        if self.engine.device != "cpu":
+            raise bad("engine device", self.engine.device, "cpu: models of scripts are too small for another")
         if self.recipe.n_layers != 1:
             raise bad("recipe n_layers", self.recipe.n_layers, "1: only then is the receptive field one window")
 
@@ -97,7 +105,8 @@ class ScriptRun:
             "seed": self.seed,
         }
         law = {} if self.draw == "digits" else {"draw": self.draw}
-        return every | law | ({"problems": self.problems} if self.problems else {})
+        rows = {"problems": self.problems} if self.problems else {}
+        return every | law | rows | ({"dtype": self.engine.dtype} if self.engine.dtype != "float32" else {})
 
     @property
     def run_id(self) -> str:
@@ -110,10 +119,10 @@ def process_named(subject: Mapping[str, Any]) -> Process:
 
     The names ``times`` and ``divided-by`` take a ``number``.
     """
-    for field, value in subject.items():
-        kind = str if field in ("name", "view") else int
+    for key, value in subject.items():
+        kind = str if key in ("name", "view") else int
         if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-            raise bad(f"subject {field}", value, "a word" if kind is str else "an integer")
+            raise bad(f"subject {key}", value, "a word" if kind is str else "an integer")
     if subject.get("name") in FIXED:
         if "number" not in subject or set(subject) - {"name", "base", "number"}:
             raise bad("subject", dict(subject), "name, number and, as needed, base")
@@ -140,26 +149,24 @@ def train_script(run: ScriptRun, progress: Callable[[LossPoint], None] = lambda 
     About twenty times on the way the last batch is reported: its loss, and the share of it that was answered right.
     """
     script, recipe = run.script(), run.recipe
-    model = Decoder.init(run.decoder(), torch.Generator().manual_seed(run.seed))
-    model.about = {"subject": dict(run.subject), "trained": {"lengths": list(run.lengths)}}
-    optimizer = Optimizer([model], recipe)
     every = max(1, recipe.steps // LOGGED_POINTS)
     began = time.perf_counter()
-    shown = shown_views(run) if run.problems else None
-    for step in range(recipe.steps):
-        generator = np.random.default_rng([run.seed, step])
-        if shown is None:
-            size = int(generator.choice(run.lengths))
-            operands = DRAWS[run.draw](script.process, size, recipe.batch, generator)
-            loss, right = train_step(model, optimizer, script, operands, recipe.scale_at(step))
-        else:
-            chosen = shown[generator.integers(len(shown), size=recipe.batch)]
-            rows, targets = row_views(script, chosen)
-            loss, hits = step_on_rows(model, optimizer, script, rows, targets, recipe.scale_at(step))
-            right = float(hits.double().mean())
-        if (step + 1) % every == 0 or step + 1 == recipe.steps:
-            progress(LossPoint(step=step + 1, loss=loss, in_range=right))
-    return model, time.perf_counter() - began
+    with run.engine.at_work(), small_products(recipe.d_model):
+        training = ScriptTraining(run)
+        shown = shown_views(run) if run.problems else None
+        for step in range(recipe.steps):
+            generator = np.random.default_rng([run.seed, step])
+            if shown is None:
+                size = int(generator.choice(run.lengths))
+                operands = DRAWS[run.draw](script.process, size, recipe.batch, generator)
+                loss, right = training.on_problems(operands, recipe.scale_at(step))
+            else:
+                chosen = shown[generator.integers(len(shown), size=recipe.batch)]
+                loss, hits = training.on_rows(chosen, recipe.scale_at(step))
+                right = float(hits.mean())
+            if (step + 1) % every == 0 or step + 1 == recipe.steps:
+                progress(LossPoint(step=step + 1, loss=loss, in_range=right))
+    return training.model, time.perf_counter() - began
 
 
 def shown_views(run: ScriptRun) -> Values:
@@ -191,26 +198,50 @@ def row_views(script: Script, views: Values) -> tuple[RowViews, Int[Tensor, " ro
     return rows, torch.from_numpy(np.where(token == END, script.end, token))
 
 
-def train_step(
-    model: Decoder, optimizer: Optimizer, script: Script, operands: list[Digits], scale: float
-) -> tuple[float, float]:
-    """One step on problems of one size, with the loss on every token of the answer and on its end.
+class ScriptTraining:
+    """The model of a run, in training on the run's engine."""
 
-    Gives that loss and the share of the problems that were answered right before the step.
+    def __init__(self, run: ScriptRun) -> None:
+        self.script, self.engine = run.script(), run.engine
+        self.model = Decoder.init(run.decoder(), torch.Generator().manual_seed(run.seed))
+        self.model.about = {"subject": dict(run.subject), "trained": {"lengths": list(run.lengths)}}
+        self.quick = QuickWindow(self.model, self.script.derivation.slot_classes)
+        self.optimizer = Optimizer([self.model], run.recipe)
+
+    def on_problems(self, operands: list[Digits], scale: float) -> tuple[float, float]:
+        """One step on problems of one size, with the loss on every token of the answer and on its end.
+
+        Gives that loss and the share of the problems that were answered right before the step.
+        """
+        views = self.script.views(operands)  # [problem row view]
+        loss, hits = self.on_rows(views.reshape(-1, views.shape[2]), scale)
+        return loss, float(hits.reshape(views.shape[:2]).all(axis=1).mean())
+
+    def on_rows(self, views: Values, scale: float) -> tuple[float, NDArray[np.bool_]]:
+        """One step on rows, as ``Script.views`` has them; the mean loss, and which were right before the step.
+
+        Rows that are equal are computed once and counted: in a batch of short problems most of them are.
+        """
+        different, which = told_apart(views)
+        shares = np.bincount(which, minlength=len(different)) / len(views)
+        rows, targets = row_views(self.script, different)
+        logits = self.quick.logits(rows, self.engine.torch_dtype)
+        losses = F.cross_entropy(logits, targets, reduction="none")
+        loss = losses @ torch.from_numpy(shares).to(losses)
+        loss.backward()
+        self.optimizer.step(scale)
+        return float(loss.detach()), (logits.argmax(dim=1) == targets).numpy()[which]
+
+
+def told_apart(views: Values) -> tuple[Values, NDArray[np.int64]]:
+    """The different rows ``[different view]``, and for each row which of them it is.
+
+    Behind them rows are repeated up to a multiple of ``ROWS_ALIKE``: oneDNN compiles each new shape of a product.
     """
-    size = operands[0].shape[1]
-    tokens, start = torch.from_numpy(script.write(operands)), script.prompt_length(size)
-    (rows,) = rows_of(tokens, torch.from_numpy(script.keys(size)), start)
-    loss, hits = step_on_rows(model, optimizer, script, rows, tokens[:, start:].flatten(), scale)
-    return loss, float(hits.view(len(tokens), -1).all(dim=1).double().mean())
-
-
-def step_on_rows(
-    model: Decoder, optimizer: Optimizer, script: Script, rows: RowViews, targets: Int[Tensor, " row"], scale: float
-) -> tuple[float, Bool[Tensor, " row"]]:
-    """One step on rows and the tokens they must write; the loss, and which were right before the step."""
-    logits = windowed_logits(model, rows, script.derivation.slot_classes)
-    loss = F.cross_entropy(logits, targets)
-    loss.backward()
-    optimizer.step(scale)
-    return float(loss.detach()), logits.argmax(dim=1) == targets
+    order = np.lexsort(views.T)
+    ordered = views[order]
+    begins = np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(axis=1)])
+    which = np.empty(len(views), dtype=np.int64)
+    which[order] = np.cumsum(begins) - 1
+    different = ordered[begins]
+    return np.resize(different, (-(-len(different) // ROWS_ALIKE) * ROWS_ALIKE, views.shape[1])), which

@@ -86,8 +86,12 @@ class Suite:
         return [run for experiment in self.experiments for run in experiment.runs()]
 
     def on(self, engine: Engine) -> "Suite":
-        """The same study on an engine; runs that compute otherwise have other names."""
+        """The same study, but for scripts, on an engine; runs that compute otherwise have other names."""
         return replace(self, experiments=tuple(experiment.on(engine) for experiment in self.experiments))
+
+    def scripts_on(self, engine: Engine) -> "Suite":
+        """The same study with its scripts on an engine."""
+        return replace(self, scripts=tuple(replace(script, engine=engine) for script in self.scripts))
 
     def script_runs(self) -> list[ScriptConfig]:
         """Every run on scripts."""

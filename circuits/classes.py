@@ -18,6 +18,7 @@ from functools import lru_cache
 from itertools import product
 
 import numpy as np
+from jaxtyping import Shaped
 from numpy.typing import NDArray
 
 from carryproof.benchmarks.splitmix import split_mix, words
@@ -44,8 +45,8 @@ def names(operation: str, digits: int) -> tuple[str, ...]:
     return tuple(f"{letter}{length}" for letter in LETTERS[operation] for length in range(longest + 1))
 
 
-def classify(problems: Problems) -> NDArray[np.str_]:
-    """The class of every problem."""
+def classify(problems: Problems) -> Shaped[np.ndarray, " problem"]:
+    """The class of every problem, as a string such as ``S2``."""
     left, right = problems.operands[:, 0], problems.operands[:, 1]
     subtract, negative = problems.subtract[:, None], problems.answer().negative[:, None]
     larger, smaller = np.where(negative, right, left), np.where(negative, left, right)

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from carryproof.circuits.texts import DIGITS_AT_MOST, VOCABULARY, context
+from carryproof.circuits.texts import digits_of
 from carryproof.models.checkpoints import corrupt, require_tensors, write_atomically
 from carryproof.models.config import DecoderConfig
 from carryproof.models.decoder import Decoder
@@ -68,7 +68,7 @@ def write_published(path: str | Path, model: Decoder) -> None:
     for choice, value in ASSUMED.items():
         if getattr(model.config, choice) != value:
             raise bad(f"model {choice}", getattr(model.config, choice), f"{value!r}, which the format stands for")
-    _require_texts(model.config)
+    digits_of(model.config)
     tensors = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     content = io.BytesIO()
     torch.save(tensors | _constants(model.config), content)
@@ -115,18 +115,10 @@ def _configuration(tensors: Mapping[str, Tensor], path: str | Path) -> DecoderCo
             n_layers=len({found[0] for found in map(LAYER.match, tensors) if found}),
             **ASSUMED,
         )
-        _require_texts(config)
+        digits_of(config)
     except ValueError as error:
         raise corrupt(path, str(error)) from None
     return config
-
-
-def _require_texts(config: DecoderConfig) -> None:
-    """A one-line ``ValueError`` unless the model reads the published texts."""
-    if config.d_vocab != VOCABULARY:
-        raise bad("model d_vocab", config.d_vocab, str(VOCABULARY))
-    if config.n_ctx not in map(context, range(1, DIGITS_AT_MOST + 1)):
-        raise bad("model n_ctx", config.n_ctx, f"3 n + 4 for n from 1 to {DIGITS_AT_MOST}")
 
 
 def _constants(config: DecoderConfig) -> dict[str, Tensor]:

@@ -71,7 +71,7 @@ def train_family(
     on_start(work, len(runs) - len(work))
     if not work:
         return
-    describe(out, "circuits", "Forty-four models of addition and subtraction", runs[0].engine.dtype)
+    describe(out, "circuits", "Forty-four models of addition and subtraction", {"dtype": runs[0].engine.dtype})
     by_name = {run.name: run for run in runs if run.name in work}
     waiting = sorted(by_name.values(), key=lambda run: -work[run.name])
     futures: dict[Any, CircuitRun] = {}

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from carryproof.models.config import DecoderConfig
 from carryproof.theory import tasks
 from carryproof.theory.digits import Digits
 from carryproof.theory.errors import bad, require_integer
@@ -69,6 +70,15 @@ def require_digits(argument: str, value: object) -> int:
 def context(digits: int) -> int:
     """The tokens of a text."""
     return 3 * digits + 4
+
+
+def digits_of(config: DecoderConfig) -> int:
+    """The digits of the operands that a model reads, or a one-line ``ValueError`` if it reads other texts."""
+    if config.d_vocab != VOCABULARY:
+        raise bad("model d_vocab", config.d_vocab, str(VOCABULARY))
+    if config.n_ctx not in map(context, range(1, DIGITS_AT_MOST + 1)):
+        raise bad("model n_ctx", config.n_ctx, f"3 n + 4 for n from 1 to {DIGITS_AT_MOST}")
+    return (config.n_ctx - 4) // 3
 
 
 def prompt_length(digits: int) -> int:

@@ -11,7 +11,6 @@ tested, ``accuracy.json``; each is written whole or not at all. Source of the fa
 """
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,13 +21,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 from carryproof import __version__
-from carryproof.benchmarks.configuration import FIRST_TEST_SEED, Recipe
+from carryproof.benchmarks.configuration import ENGINE, FIRST_TEST_SEED, Recipe
 from carryproof.benchmarks.engine import Engine
 from carryproof.benchmarks.store import read_json, write_json
 from carryproof.benchmarks.train import STEPS_PER_BLOCK, LossPoint, Training
 from carryproof.circuits.accuracy import examine, right
 from carryproof.circuits.family import Row, decoder_config, row
 from carryproof.circuits.mixture import Mixture, draw
+from carryproof.circuits.snapshots import Snapshots
 from carryproof.circuits.texts import context, prompt_length, write
 from carryproof.models import checkpoints
 from carryproof.models.decoder import Decoder
@@ -40,6 +40,7 @@ MONITORED = 1_000  # problems of the training mixture, of a stream of their own
 SCHEMA_VERSION = 1
 RECORD = "train.json"
 ACCURACY = "accuracy.json"
+SNAPSHOT = "snapshot.safetensors"
 MODEL = "model.safetensors"
 
 
@@ -75,6 +76,7 @@ class CircuitRun:
         return {
             "schema_version": SCHEMA_VERSION,
             "version": __version__,
+            "engine": ENGINE,
             "row": asdict(self.row),
             "recipe": asdict(self.recipe),
             "mixture": asdict(self.mixture) | {"kinds": dict(self.mixture.kinds)},
@@ -114,12 +116,17 @@ def begin(run: CircuitRun, source: Decoder | None) -> tuple[Decoder, Callable[[i
 
 
 def train_circuit(
-    run: CircuitRun, source: Decoder | None = None, progress: Callable[[LossPoint], None] = lambda point: None
+    run: CircuitRun,
+    source: Decoder | None = None,
+    progress: Callable[[LossPoint], None] = lambda point: None,
+    snapshots: Snapshots | None = None,
 ) -> tuple[Decoder, list[LossPoint]]:
     """Train a row's model, from the addition model that it starts from where the table names one.
 
+    With ``snapshots`` it goes on where an earlier training of the same configuration was killed.
+
     About forty times on the way the loss of the last batch is reported, with the exact match on ``MONITORED`` problems
-    of the training mixture that are never trained on by intention. A loss that is not finite ends training.
+    of the same mixture from a test stream. A loss that is not finite ends training.
     """
     recipe, start = run.recipe, prompt_length(run.row.digits)
     model, after = begin(run, source)
@@ -128,7 +135,8 @@ def train_circuit(
     every, points = max(1, recipe.steps // POINTS), list[LossPoint]()
     with run.engine.at_work():
         training = Training([model], recipe, run.engine)
-        for first in range(0, recipe.steps, STEPS_PER_BLOCK):
+        done = 0 if snapshots is None else snapshots.resume(model, training, points)
+        for first in range(done, recipe.steps, STEPS_PER_BLOCK):
             block = batches(run, first, min(STEPS_PER_BLOCK, recipe.steps - first)).to(run.engine.device)
             for step, texts in enumerate(block, start=first):
                 (loss,) = training.step(texts[None, :, :-1], ids, texts[None, :, start:], recipe.scale_at(step))
@@ -138,6 +146,8 @@ def train_circuit(
                     progress(points[-1])
                     if not math.isfinite(points[-1].loss):
                         return model, points
+            if snapshots is not None:
+                snapshots.take(first + len(block), model, training, points)
     return model, points
 
 
@@ -148,7 +158,8 @@ def _monitor(run: CircuitRun, model: Decoder) -> float:
 
 
 def execute(run: CircuitRun, out: Path, progress: Callable[[LossPoint], None] = lambda point: None) -> dict[str, Any]:
-    """Train a row and write its folder in ``out``; return the record. A finished one is read and left as it is.
+    """Train a row and write its folder in ``out``; return the record. A finished one is read and left as it is, and
+    one that was killed goes on from its last snapshot.
 
     Raises ``ValueError`` if the folder holds another configuration, or if the model to start from is not in ``out``.
     """
@@ -156,8 +167,8 @@ def execute(run: CircuitRun, out: Path, progress: Callable[[LossPoint], None] = 
     if done is not None:
         return done
     source = None if run.row.source is None else checkpoints.load(out / run.row.source / MODEL)
-    began = time.monotonic()
-    model, points = train_circuit(run, source, progress)
+    snapshots = Snapshots(out / run.name / SNAPSHOT, run.run_id)
+    model, points = train_circuit(run, source, progress, snapshots)
     about = {"row": run.name, "run_id": run.run_id, "config": run.to_dict()}
     record = {
         **about,
@@ -166,12 +177,13 @@ def execute(run: CircuitRun, out: Path, progress: Callable[[LossPoint], None] = 
         "source_sha256": None if source is None else checkpoints.digest(source.state_dict()),
         "model_sha256": checkpoints.digest(model.state_dict()),
         "loss": [asdict(point) | {"loss": point.loss if math.isfinite(point.loss) else None} for point in points],
-        "train_seconds": round(time.monotonic() - began, 1),
+        "train_seconds": round(snapshots.seconds, 1),
     }
     folder = out / run.name
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints.save(folder / MODEL, model, about=about)
-    write_json(folder / RECORD, record)  # last, because its presence means that all is there
+    write_json(folder / RECORD, record)  # after the model, because its presence means that all is there
+    snapshots.remove()
     return record
 
 

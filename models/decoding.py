@@ -28,6 +28,15 @@ class Cache:
         self.keys, self.values = like.new_empty(shape), like.new_empty(shape)
         self.filled = 0
 
+    def branch(self, model: Decoder, texts: slice, ways: int) -> "Cache":
+        """A cache of the model with what is known of some texts, each repeated for so many ways to go on."""
+        layers, batch, heads, tokens, d_head = self.keys[:, texts].shape
+        other, known = Cache(model, batch * ways, tokens), self.filled
+        for copy, original in ((other.keys, self.keys), (other.values, self.values)):
+            copy.view(layers, batch, ways, heads, tokens, d_head)[..., :known, :] = original[:, texts, None, :, :known]
+        other.filled = known
+        return other
+
 
 @torch.inference_mode()
 def greedy(
@@ -53,6 +62,16 @@ def next_logits(
     model: Decoder, tokens: Int[Tensor, "batch new"], ids: Int[Tensor, "#batch key *id"], cache: Cache
 ) -> Float[Tensor, "batch d_vocab"]:
     """The logits after new tokens, which follow those in the cache and are added to it; ``ids`` are those of all."""
+    return read_on(model, tokens, ids, cache, rows=1)[:, 0]
+
+
+def read_on(
+    model: Decoder, tokens: Int[Tensor, "batch new"], ids: Int[Tensor, "#batch key *id"], cache: Cache, *, rows: int
+) -> Float[Tensor, "batch rows d_vocab"]:
+    """As ``next_logits``, the logits at the last ``rows`` new tokens; without rows the last layer only fills the cache.
+
+    Which rows are asked for changes nothing in the cache.
+    """
     known, stop = cache.filled, ids.shape[1]
     encoding, last = model.pos_embed, len(model.blocks) - 1
     x = encoding.embed(model.embed(tokens), ids[:, known:])
@@ -63,11 +82,12 @@ def next_logits(
         v = project(normal, attention.W_V, attention.b_V).transpose(1, 2)
         cache.keys[layer, :, :, known:stop] = encoding.rotate(k, ids[:, known:])
         cache.values[layer, :, :, known:stop] = v
-        rows = slice(stop - 1 if layer == last else known, stop)  # the last layer writes one token
-        x, normal = x[:, rows.start - known :], normal[:, rows.start - known :]
-        q = encoding.rotate(project(normal, attention.W_Q, attention.b_Q).transpose(1, 2), ids[:, rows])
-        keys, values = cache.keys[layer, :, :, :stop], cache.values[layer, :, :, :stop]
-        x = x + attention.attend(q, keys, values, ids, rows, encoding)
-        x = x + block.mlp(block.ln2(x))
+        here = slice(stop - rows if layer == last else known, stop)
+        x, normal = x[:, here.start - known :], normal[:, here.start - known :]
+        if x.shape[1]:
+            q = encoding.rotate(project(normal, attention.W_Q, attention.b_Q).transpose(1, 2), ids[:, here])
+            keys, values = cache.keys[layer, :, :, :stop], cache.values[layer, :, :, :stop]
+            x = x + attention.attend(q, keys, values, ids, here, encoding)
+            x = x + block.mlp(block.ln2(x))
     cache.filled = stop
-    return model.unembed(model.ln_final(x))[:, -1]
+    return model.unembed(model.ln_final(x))

@@ -46,7 +46,7 @@ class Stack:
 
     def weights(self, dtype: torch.dtype) -> Weights:
         """Every weight but the encoding's, stacked and cast; gradients flow back through both."""
-        return {name: _stacked([each.to(dtype) for each in same]) for name, same in self._parameters.items()}
+        return {name: stacked([each.to(dtype) for each in same]) for name, same in self._parameters.items()}
 
     def logits(
         self,
@@ -65,15 +65,14 @@ class Stack:
             x, heads = self._look_up(w, tokens, ids, cut[0])
         else:
             x = self._embed(w, tokens, ids)
-            heads = self._read(w, 0, x, ids, cut[0])
+            heads = self.read(w, 0, x, ids, cut[0])
         for layer, here in enumerate(cut):
             if layer:
-                heads = self._read(w, layer, x, ids, here)
+                heads = self.read(w, layer, x, ids, here)
             W_O, b_O = w[f"blocks.{layer}.attn.W_O"], w[f"blocks.{layer}.attn.b_O"]
             x = x[:, :, here] + affine(self._attend(heads, ids, here), W_O.flatten(1, 2), b_O)
-            x = x + self._mlp(w, layer, x)
-        W_U, b_U = (_stacked(self._parameters[name]) for name in ("unembed.W_U", "unembed.b_U"))
-        return affine(self._norm(w, "ln_final.", x).float(), W_U, b_U)  # half precision would tie logits
+            x = x + self.mlp(w, layer, x)
+        return self.unembed(w, x)
 
     def _look_up(
         self, w: Weights, tokens: Int[Tensor, "model batch token"], ids: Int[Tensor, "model 1 token *id"], rows: slice
@@ -86,9 +85,9 @@ class Stack:
         vocabulary = self.config.d_vocab
         constant = torch.arange(vocabulary, device=tokens.device)[:, None].expand(models, vocabulary, length)
         x = self._embed(w, constant, ids)
-        joined = torch.cat([x, *self._read(w, 0, x, ids, EVERY_ROW)], dim=-1)  # [model vocabulary token wide]
+        joined = torch.cat([x, *self.read(w, 0, x, ids, EVERY_ROW)], dim=-1)  # [model vocabulary token wide]
         entry = tokens * length + torch.arange(length, device=tokens.device)
-        found = functional.embedding(_numbered(entry, vocabulary * length), joined.flatten(0, 2))
+        found = functional.embedding(numbered(entry, vocabulary * length), joined.flatten(0, 2))
         inner = self.config.n_heads * self.config.head_size
         residual, q, k, v = found.split([self.config.d_model, inner, inner, inner], dim=-1)
         return residual, (q[:, :, rows], k, v)
@@ -98,12 +97,12 @@ class Stack:
     ) -> Float[Tensor, "model batch token d_model"]:
         """The residual stream before the first layer."""
         W_E = w["embed.W_E"]
-        x = functional.embedding(_numbered(tokens, W_E.shape[1]), W_E.flatten(0, 1))
+        x = functional.embedding(numbered(tokens, W_E.shape[1]), W_E.flatten(0, 1))
         if not self._fills_in("embed"):
             return x
-        return _stacked([model.pos_embed.embed(*own) for model, *own in zip(self.models, x, ids, strict=True)])
+        return stacked([model.pos_embed.embed(*own) for model, *own in zip(self.models, x, ids, strict=True)])
 
-    def _read(
+    def read(
         self, w: Weights, layer: int, x: Float[Tensor, "model batch key d_model"], ids: Tensor, rows: slice
     ) -> Heads:
         """Queries at ``rows``, keys and values of a layer, all heads side by side; one product where rows are all."""
@@ -123,15 +122,15 @@ class Stack:
     def _rotate(
         self, x: Float[Tensor, "model batch token inner"], ids: Int[Tensor, "model #batch token *id"]
     ) -> Float[Tensor, "model batch token inner"]:
-        turned = [model.pos_embed.rotate(*own) for model, *own in zip(self.models, self._by_head(x), ids, strict=True)]
-        return _stacked(turned).transpose(2, 3).flatten(3)
+        turned = [model.pos_embed.rotate(*own) for model, *own in zip(self.models, self.by_head(x), ids, strict=True)]
+        return stacked(turned).transpose(2, 3).flatten(3)
 
-    def _by_head(self, x: Float[Tensor, "model batch token inner"]) -> Float[Tensor, "model batch head token d_head"]:
+    def by_head(self, x: Float[Tensor, "model batch token inner"]) -> Float[Tensor, "model batch head token d_head"]:
         return x.unflatten(-1, (self.config.n_heads, self.config.head_size)).transpose(2, 3)
 
     def _attend(self, heads: Heads, ids: Int[Tensor, "model #batch key *id"], rows: slice) -> Tensor:
         """What the heads bring to each query, all heads side by side: [model batch query inner]."""
-        q, k, v = (self._by_head(each) for each in heads)
+        q, k, v = (self.by_head(each) for each in heads)
         order = torch.arange(k.shape[3], device=k.device)
         future = order > order[rows, None]  # [query key]
         barred = torch.zeros((), device=k.device)
@@ -139,18 +138,25 @@ class Stack:
             biases = [
                 model.pos_embed.bias(*own) for model, *own in zip(self.models, q, ids[:, :, rows], ids, strict=True)
             ]
-            barred = _stacked([each for each in biases if each is not None]).float()
+            barred = stacked([each for each in biases if each is not None]).float()
         barred = barred.masked_fill(future, -torch.inf)  # [#model #batch #head query key], single precision
         scores = torch.bmm(q.flatten(0, 2), k.flatten(0, 2).transpose(1, 2)).view(*q.shape[:4], -1)
         pattern = torch.add(barred, scores, alpha=q.shape[-1] ** -0.5).softmax(-1).to(v.dtype)
         z = torch.bmm(pattern.flatten(0, 2), v.flatten(0, 2)).view(q.shape)  # [model batch head query d_head]
         return z.transpose(2, 3).flatten(3)
 
-    def _mlp(self, w: Weights, layer: int, x: Float[Tensor, "model batch token d_model"]) -> Tensor:
+    def mlp(self, w: Weights, layer: int, x: Float[Tensor, "model batch token d_model"]) -> Tensor:
         prefix = f"blocks.{layer}.mlp."
         normal = self._norm(w, f"blocks.{layer}.ln2.", x)
         post = ACTIVATIONS[self.config.activation](affine(normal, w[prefix + "W_in"], w[prefix + "b_in"]))
         return affine(post, w[prefix + "W_out"], w[prefix + "b_out"])
+
+    def unembed(
+        self, w: Weights, x: Float[Tensor, "model batch row d_model"]
+    ) -> Float[Tensor, "model batch row d_vocab"]:
+        """The logits, in single precision: half precision would tie them."""
+        W_U, b_U = (stacked(self._parameters[name]) for name in ("unembed.W_U", "unembed.b_U"))
+        return affine(self._norm(w, "ln_final.", x).float(), W_U, b_U)
 
     def _norm(self, w: Weights, prefix: str, x: Float[Tensor, "model batch token d_model"]) -> Tensor:
         weight, shape = w[prefix + "w"], x.shape[-1:]
@@ -178,11 +184,11 @@ def affine(
     return product.view(*x.shape[:3], -1)
 
 
-def _stacked(same: Sequence[Tensor]) -> Tensor:
+def stacked(same: Sequence[Tensor]) -> Tensor:
     """Tensors of each model along a leading dimension, without a copy where there is one."""
     return same[0][None] if len(same) == 1 else torch.stack(tuple(same))
 
 
-def _numbered(index: Int[Tensor, "model batch token"], size: int) -> Int[Tensor, "model batch token"]:
+def numbered(index: Int[Tensor, "model batch token"], size: int) -> Int[Tensor, "model batch token"]:
     """Rows of tables of ``size`` rows, one table a model, as rows of the tables below each other."""
     return index + size * torch.arange(len(index), device=index.device)[:, None, None]

@@ -19,6 +19,7 @@ from carryproof.benchmarks.contestants import SHAPES, Shape, needed_flops, own_t
 from carryproof.benchmarks.engine import Engine
 from carryproof.benchmarks.scores import TARGETS, Report, Row, Target
 from carryproof.benchmarks.train import Training, batches
+from carryproof.benchmarks.workers import usable_cores
 from carryproof.models.config import DecoderConfig
 from carryproof.models.decoder import Decoder
 from carryproof.models.decoding import greedy
@@ -194,7 +195,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(
 
 def test_threads_beyond_the_cores_are_cut() -> None:
     plan = bench.make_plan(threads=10_000)
-    assert plan.threads == bench.usable_cores()
+    assert plan.threads == usable_cores()
     assert bench.quicker(plan).waived and bench.longer(plan).sections[-1] == "accuracy"
     assert [shape.name for shape in bench.make_plan(shapes="c,a,c").shapes] == ["c", "a"] and set(SHAPES) == set("abc")
 

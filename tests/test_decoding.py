@@ -8,7 +8,7 @@ from torch import Tensor
 
 from carryproof.models.config import DecoderConfig
 from carryproof.models.decoder import Decoder
-from carryproof.models.decoding import Cache, greedy, next_logits
+from carryproof.models.decoding import Cache, greedy, next_logits, read_on
 from carryproof.positional import ENCODINGS
 
 WINDOW = "window:0+0,0-1"
@@ -68,6 +68,22 @@ def test_any_cut_of_a_text_gives_its_last_logits(first: int, more: int, seed: in
         for known, stop in zip([0, *cuts], cuts, strict=False):
             logits = next_logits(model, text[:, known:stop], ids[:, :stop], cache)
         assert torch.allclose(logits, model(text, ids)[:, -1], rtol=1e-9, atol=1e-9)
+
+
+@given(st.integers(0, PROMPT - 1), st.integers(0, PROMPT), st.integers(1, 4), st.integers(0, 99))
+def test_texts_that_begin_alike_may_share_a_beginning(known: int, rows: int, ways: int, seed: int) -> None:
+    """Any number of logits at the end of any number of continuations, of some of the texts that were begun."""
+    model, texts, ids = drawn("kerple"), slice(2, 7), IDS["shared"][:, :PROMPT]
+    begun, ended = prompts(seed), torch.cat([prompts(seed + way + 1) for way in range(ways)])[: 5 * ways]
+    whole = torch.cat([begun[texts, :known].repeat_interleave(ways, dim=0), ended[:, known:]], dim=1)
+    cache, rows = Cache(model, BATCH, PROMPT), min(rows, PROMPT - known)
+    with torch.inference_mode():
+        if known:
+            assert read_on(model, begun[:, :known], ids[:, :known], cache, rows=0).shape == (BATCH, 0, 13)
+        branched = cache.branch(model, texts, ways)
+        logits = read_on(model, whole[:, known:], ids, branched, rows=rows)
+        assert torch.allclose(logits, model(whole, ids)[:, PROMPT - rows :], rtol=1e-9, atol=1e-9)
+    assert (cache.filled, branched.filled) == (known, PROMPT)
 
 
 @given(st.sets(st.integers(0, 12), min_size=2))

@@ -38,6 +38,7 @@ MAY_IMPORT = {
 }
 ALSO = {  # kept out of theory/__init__, see the test of what is loaded
     "benchmarks/conformance.py": {"hypothesis"},
+    "circuits/lens.py": {"transformer_lens"},
     "theory/conformance.py": {"hypothesis"},
     "theory/strategies.py": {"hypothesis"},
 }

@@ -26,7 +26,7 @@ from carryproof.benchmarks.right_windows import (
     shown_windows,
     wrong_windows,
 )
-from carryproof.benchmarks.scripted import ScriptRun, process_named, train_script
+from carryproof.benchmarks.scripted import ScriptRun, ScriptTraining, process_named, train_script
 from carryproof.models import Decoder
 from carryproof.theory.coverage import families, windows_of_views, windows_shown
 from carryproof.theory.readers import reader_of
@@ -252,17 +252,17 @@ def test_the_command_line(tiny: Study, tmp_path: Path, monkeypatch, capsys: pyte
 def test_guided_training_feeds_back_shown_windows_alone(longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
     run = ScriptRun(subject=BINARY, lengths=tuple(range(1, longest + 1)), recipe=SMALL, seed=0)
     sizes, fed = [], []
-    step, by_size = guided.train_step, guided.problems_by_size
+    step, by_size = ScriptTraining.on_problems, guided.problems_by_size
 
-    def watched(model, optimizer, script, operands, scale) -> None:
+    def watched(training, operands, scale) -> tuple[float, float]:
         sizes.append({digits.shape for digits in operands})
-        step(model, optimizer, script, operands, scale)
+        return step(training, operands, scale)
 
     def watched_feeding(process, windows):
         fed.extend(windows.tolist())
         return by_size(process, windows)
 
-    monkeypatch.setattr(guided, "train_step", watched)
+    monkeypatch.setattr(ScriptTraining, "on_problems", watched)
     monkeypatch.setattr(guided, "problems_by_size", watched_feeding)
     found = train_guided(run, every=40)
     script = run.script()

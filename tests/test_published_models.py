@@ -188,7 +188,7 @@ def test_models_that_a_reader_would_misread_are_not_written(
     assert str(raised.value) == message and not list(tmp_path.iterdir())
 
 
-@pytest.mark.peers
+@pytest.mark.interop
 def test_a_hooked_transformer_and_its_file_say_the_same(tmp_path: Path) -> None:
     """Against TransformerLens 1 to 3, which had the class that trained the published models."""
     with warnings.catch_warnings():

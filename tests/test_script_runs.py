@@ -14,10 +14,11 @@ from carryproof.benchmarks.certified import judge
 from carryproof.benchmarks.certify import check_certificate, read_certificate
 from carryproof.benchmarks.compare import score_study
 from carryproof.benchmarks.configuration import Recipe
+from carryproof.benchmarks.engine import Engine
 from carryproof.benchmarks.literature import REACHES
 from carryproof.benchmarks.registry import read_registry, registry_hash
 from carryproof.benchmarks.report import write_report
-from carryproof.benchmarks.runner import Event, run_suite
+from carryproof.benchmarks.runner import Event, run_suite, settled_script_engine
 from carryproof.benchmarks.script_runs import ScriptConfig, ScriptExperiment, execute_script
 from carryproof.benchmarks.scripted import ScriptRun
 from carryproof.benchmarks.suites import Suite
@@ -227,8 +228,20 @@ def test_judgements(certificate: dict | None, correct: tuple[int, int], outcome:
 def test_the_run_id_covers_everything_that_changes_numbers() -> None:
     base = next(RIGHT.runs())
     changes = [{"lengths": (1, 2, 3)}, {"recipe": replace(COPY, steps=9)}, {"tests": ((1, 20),)}, {"seeds": (7,)}]
+    changes += [{"engine": Engine(dtype="bfloat16")}]
     others = [next(replace(RIGHT, **change).runs()) for change in changes]
-    assert len({base.run_id, *(other.run_id for other in others)}) == 5 and replace(base).run_id == base.run_id
+    assert len({base.run_id, *(other.run_id for other in others)}) == 6 and replace(base).run_id == base.run_id
+
+
+def test_a_number_format_is_asked_for_or_gone_on_with(tmp_path: Path) -> None:
+    assert settled_script_engine(tmp_path) == Engine(dtype="float32")  # in which scripts are no slower
+    half = settled_script_engine(tmp_path, dtype="bfloat16")
+    suite = replace(SUITE, scripts=(replace(RIGHT, seeds=(0,)),)).scripts_on(half)
+    run_suite(suite, tmp_path, jobs=1)
+    (run,) = suite.script_runs()
+    assert store.read_script_run(tmp_path, run.run_id)["config"]["script"]["dtype"] == "bfloat16"
+    assert settled_script_engine(tmp_path) == half
+    assert score_study(tmp_path).scripts[0].outcome == "confirmed"
 
 
 def test_what_cannot_be_measured_or_told_apart_is_refused() -> None:

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carryproof.benchmarks.configuration import Evaluation, Recipe, RunConfig
-from carryproof.benchmarks.optimizer import Optimizer, as_matrix, is_block_matrix, like_weight, orthogonalize
+from carryproof.benchmarks.optimizer import (
+    NEWTON_SCHULZ,
+    NEWTON_SCHULZ_STEPS,
+    Optimizer,
+    as_matrix,
+    is_block_matrix,
+    like_weight,
+    orthogonalize,
+)
 from carryproof.benchmarks.run import in_range_accuracy, measure_model
 from carryproof.benchmarks.train import train
 from carryproof.models.config import DecoderConfig
@@ -113,3 +121,30 @@ def test_training_learns_one_digit_addition_whole(muon_rate: float) -> None:
 def test_bad_recipes_are_one_line(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Recipe(**change)
+
+
+def test_a_matrix_and_its_transpose_are_brought_near_alike() -> None:
+    """Muon on W_in and W_out stacked together, against a step computed for each as it stands."""
+    model = decoder()
+    recipe = Recipe(muon_rate=0.02, clip=1e9)
+    optimizer = Optimizer([model], recipe)
+    assert optimizer.muon is not None
+    generator, expected = torch.Generator().manual_seed(4), {}
+    for name, weight in model.named_parameters():
+        weight.grad = torch.randn(weight.shape, generator=generator)
+        if is_block_matrix(name):
+            gradient = as_matrix(name, weight.grad)
+            inputs, outputs = gradient.shape
+            near = (1 - recipe.muon_momentum**2) * gradient  # of the first momentum, looked ahead
+            left, sizes, right = torch.linalg.svd(near, full_matrices=False)
+            sizes = sizes / sizes.norm()
+            for _ in range(NEWTON_SCHULZ_STEPS):
+                sizes = sum(factor * sizes ** (2 * power + 1) for power, factor in enumerate(NEWTON_SCHULZ))
+            update = (left * sizes) @ right * max(1.0, outputs / inputs) ** 0.5
+            kept = weight.detach() * (1 - recipe.muon_rate * recipe.muon_decay)
+            expected[name] = kept - recipe.muon_rate * like_weight(name, update, weight)
+    optimizer.step(1.0)
+    assert {momentum.shape for _, momentum in optimizer.muon.stacks} == {(8, 16, 16), (4, 16, 64)}
+    for name, weight in model.named_parameters():
+        if name in expected:
+            assert torch.allclose(weight, expected[name], atol=1e-5), name

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from carryproof.circuit_commands import add_commands
 
+DTYPE = "float32 or bfloat16 (default: the quicker one, measured; float32 for runs on scripts)"
 RESUME = "finished runs are kept; the same command goes on from there"
 
 
@@ -60,7 +61,7 @@ def _parser() -> _Parser:
         sub.add_argument("--jobs", type=int, metavar="N", help="processes, one thread each (default: one a core)")
         sub.add_argument("--out", type=Path, metavar="DIR", help="folder of results (default: runs/SUITE)")
         sub.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), cuda, cuda:1, ...")
-        sub.add_argument("--dtype", metavar="NAME", help="float32 or bfloat16 (default: the quicker one, measured)")
+        sub.add_argument("--dtype", metavar="NAME", help=DTYPE)
     report = add("report", _report, "score a study against its registered predictions and write the report")
     report.add_argument("folder", type=Path, metavar="DIR", help="what `run` wrote")
 
@@ -142,12 +143,13 @@ def _out(options: argparse.Namespace) -> Path:
 
 def _run(options: argparse.Namespace) -> int:
     from carryproof.benchmarks import suites
-    from carryproof.benchmarks.runner import run_suite, settled_engine
+    from carryproof.benchmarks.runner import run_suite, settled_engine, settled_script_engine
     from carryproof.benchmarks.workers import usable_cores
     from carryproof.console import StudyDisplay
 
     out = _out(options)
-    suite = suites.build(options.suite).on(settled_engine(out, device=options.device, dtype=options.dtype))
+    engine = settled_engine(out, device=options.device, dtype=options.dtype)
+    suite = suites.build(options.suite).on(engine).scripts_on(settled_script_engine(out, dtype=options.dtype))
     if options.jobs is not None and options.jobs > usable_cores():
         print(f"jobs: {options.jobs} is more than the {usable_cores()} cores here; one a core is used", file=sys.stderr)
     with StudyDisplay(suite, out) as display:

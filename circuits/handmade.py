@@ -1,0 +1,139 @@
+"""Transformers whose weights are set by hand to add, and a key that says which node carries which variable.
+
+At the token of D'_k a head of the first layer fetches D_k, and the MLP looks the pair up in a table: SA_k and ST_k.
+Where A_k is decided, one head of the second layer fetches SA_k and one looks at the highest column below k whose ST is
+not U, or else at the equals sign, which says 0: that is SV_{k-1}, and the MLP looks the pair up. Tools that search for
+circuits must find the key and nothing else; tables of neurons over one-hot variables are as in tracr (Lindner et al.
+2301.05062), the construction is ours.
+
+>>> made = addition_by_hand(2)
+>>> {node: names for node, names in made.carries.items() if node.startswith(("P4", "P7"))}    # at D'0, and before A1
+{'P4L0H0': ('D0',), 'P4L0M': ('A0.SA', 'A0.ST'), 'P7L1H0': ('A1.SA',), 'P7L1H1': ('A0.SV',), 'P7L1M': ('A1',)}
+>>> import torch
+>>> tokens = torch.tensor([[4, 7, 10, 2, 5, 12, 10, 0, 7]])                                    # 47+25=+07
+>>> made.model(tokens)[0, -4:].argmax(-1).tolist()
+[10, 0, 7, 2]
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+
+from carryproof.circuits.algorithms import BASE, DOMAIN, Algorithm, addition, position
+from carryproof.circuits.handset import CLEAR, Draft, Unit
+from carryproof.circuits.texts import PLUS, SYMBOLS, VOCABULARY, context
+from carryproof.models.decoder import Decoder
+
+UNSAID = BASE + SYMBOLS.index("\\")  # what the model writes where the circuit says nothing, as when it is ablated
+LOUD = 30.0  # what the decoy writes, beside 1 for all other nodes
+GROUPS = {"token": BASE, "other": BASE, "SA": BASE, "ST": len(DOMAIN), "SV": 2, "answer": BASE, "unread": BASE}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HandMade:
+    """A model, the algorithm that it was made to compute, and where it does.
+
+    ``carries`` names the variables that each useful node determines, by position and layer; any other node can be set
+    to 0, to its mean or to its value in other problems, without effect. Of the nodes of a tuple in ``redundant`` one
+    may be set to 0 or to its mean, but not all. ``decoys`` vary more than all other nodes, and nothing reads them.
+    """
+
+    model: Decoder
+    algorithm: Algorithm
+    carries: Mapping[str, tuple[str, ...]]
+    redundant: tuple[tuple[str, ...], ...] = ()
+    decoys: tuple[str, ...] = ()
+
+
+def addition_by_hand(digits: int) -> HandMade:
+    """Two layers of two heads, of which the second of the first layer writes nothing."""
+    algorithm = addition(digits)
+    return HandMade(model=_draft(digits).model, algorithm=algorithm, carries=_key(digits, ("H0",)))
+
+
+def redundant_addition_by_hand(digits: int) -> HandMade:
+    """Both heads of the first layer deliver D_k, and either suffices. With one of them resampled both D_k and another
+    digit are delivered, so unlike zero and mean ablation that does harm.
+    """
+    draft = _draft(digits)
+    draft.set_head(0, 1, _pairs(digits), rest=digits, reads="token", writes="other")
+    redundant = tuple((f"P{column}L0H0", f"P{column}L0H1") for column in _pairs(digits))
+    carries = _key(digits, ("H0", "H1"))
+    return HandMade(model=draft.model, algorithm=addition(digits), carries=carries, redundant=redundant)
+
+
+def decoy_addition_by_hand(digits: int) -> HandMade:
+    """Where an answer digit is decided, the second head of the first layer writes a digit of the problem, loudly, to
+    features that no weight reads.
+    """
+    draft = _draft(digits)
+    looks = {decided_at(place, digits): min(place, digits - 1) for place in reversed(range(digits + 1))}
+    seen = {query: {position(f"D{place}", digits): 0} for query, place in looks.items()}
+    draft.set_head(0, 1, seen, rest=digits, reads="token", writes="unread", size=LOUD)
+    decoys = tuple(f"P{query}L0H1" for query in looks)
+    return HandMade(model=draft.model, algorithm=addition(digits), carries=_key(digits, ("H0",)), decoys=decoys)
+
+
+def decided_at(place: int, digits: int) -> int:
+    """The position whose logits are those of the digit of the answer."""
+    return position(f"A{place}", digits) - 1
+
+
+def _draft(digits: int) -> Draft:
+    draft = Draft(GROUPS, vocabulary=VOCABULARY, tokens=context(digits), layers=2, heads=2, units=BASE**2)
+    equals, columns = position("SGN", digits) - 1, {place: position(f"D'{place}", digits) for place in range(digits)}
+    for digit in range(BASE):
+        draft.embed_token(digit, ("token", digit))
+        draft.unembed(digit, ("answer", digit))
+    draft.unembed(PLUS, ("position", equals))
+    draft.unembed_always(UNSAID, CLEAR / 4)
+
+    draft.set_head(0, 0, _pairs(digits), rest=digits, reads="token", writes="other")
+    pairs = []
+    for left, right in product(range(BASE), repeat=2):
+        needs = ((("other", left),), (("token", right),), tuple(("position", column) for column in columns.values()))
+        pairs.append(Unit(needs=needs, writes=(("SA", (left + right) % BASE), ("ST", _state(left + right)))))
+    draft.set_table(0, pairs)
+
+    fetch = {decided_at(place, digits): {column: 0} for place, column in columns.items()}
+    draft.set_head(1, 0, fetch, rest=digits, reads="SA", writes="SA")
+    below = {
+        decided_at(place, digits): {equals: 0} | {columns[lower]: 1 + lower for lower in range(place)}
+        for place in range(1, digits + 1)
+    }
+    draft.set_head(1, 1, below, rest=digits, reads="ST", writes="SV", passes=("ST", DOMAIN.index("U")))
+    draft.embed_position(equals, ("ST", 0))
+    draft.embed_position(decided_at(digits, digits), ("SA", 0))  # the highest digit is the carry alone
+    draft.embed_position(decided_at(0, digits), ("SV", 0))  # and the lowest has none
+    sums = [
+        Unit(needs=((("SA", digit),), (("SV", carry),)), writes=(("answer", (digit + carry) % BASE),))
+        for digit, carry in product(range(BASE), range(2))
+    ]
+    draft.set_table(1, sums)
+    return draft
+
+
+def _pairs(digits: int) -> dict[int, dict[int, int]]:
+    """At the token of every D'_k, the first of the text first, the head looks at D_k."""
+    places = reversed(range(digits))
+    return {position(f"D'{place}", digits): {position(f"D{place}", digits): 0} for place in places}
+
+
+def _state(total: int) -> int:
+    return DOMAIN.index("1" if total >= BASE else "U" if total == BASE - 1 else "0")
+
+
+def _key(digits: int, deliver: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    carries: dict[str, tuple[str, ...]] = {}
+    for column, place in zip(_pairs(digits), reversed(range(digits)), strict=True):
+        at = f"P{column}L0"
+        carries |= {f"{at}{head}": (f"D{place}",) for head in deliver}
+        carries[f"{at}M"] = (f"A{place}.SA", f"A{place}.ST")
+    for place in reversed(range(digits + 1)):
+        at = f"P{decided_at(place, digits)}L1"
+        if place < digits:
+            carries[f"{at}H0"] = (f"A{place}.SA",)
+        if place:
+            carries[f"{at}H1"] = (f"A{place - 1}.SV",)
+        carries[f"{at}M"] = (f"A{place}",)
+    return carries

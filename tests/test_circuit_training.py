@@ -1,0 +1,175 @@
+"""Rows are trained, tested, resumed and refused; decisions are those of single precision and of decoding."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from carryproof.benchmarks.configuration import Recipe
+from carryproof.benchmarks.engine import Engine
+from carryproof.benchmarks.train import LossPoint, Training
+from carryproof.circuits import accuracy
+from carryproof.circuits.accuracy import Judge, examine, hardest_problems, right
+from carryproof.circuits.mixture import Mixture, draw
+from carryproof.circuits.running import Event, train_family
+from carryproof.circuits.snapshots import Snapshots
+from carryproof.circuits.texts import VOCABULARY, context, prompt_length, write
+from carryproof.circuits.training import CircuitRun, batches, begin, execute, train_circuit
+from carryproof.cli import main
+from carryproof.models import Decoder, DecoderConfig, load
+from carryproof.models.decoding import greedy
+
+TINY = Recipe(d_model=24, n_heads=3, d_head=8, n_layers=1, activation="relu", steps=4, batch=8, warmup_steps=2)
+ADDITION = CircuitRun(name="add_d5_l1_h3", recipe=TINY, seed=3)
+TWO_LAYERS = replace(TINY, n_layers=2, steps=2)
+SOURCE = CircuitRun(name="add_d5_l2_h3_s1", recipe=TWO_LAYERS, seed=0)
+INSERTED = CircuitRun(name="ins_d5_l2_h3", recipe=TWO_LAYERS, seed=0)
+
+
+@pytest.fixture(scope="module")
+def half_right() -> Decoder:
+    """A model of two digits that has learned some of addition and subtraction."""
+    sizes = {"d_vocab": VOCABULARY, "n_ctx": context(2), "d_model": 32, "n_heads": 2, "n_layers": 2}
+    model = Decoder.init(DecoderConfig(**sizes, encoding="absolute"), torch.Generator().manual_seed(0))
+    recipe = Recipe(d_model=32, n_heads=2, steps=250, batch=128, warmup_steps=20, muon_rate=0.02)
+    trainer, ids = Training([model], recipe, Engine()), torch.arange(context(2) - 1)[None, None]
+    texts = torch.from_numpy(write(draw(Mixture(subtract=0.5), digits=2, seed=0, first=0, count=250 * 128)))
+    for step, batch in enumerate(texts.split(128)):
+        trainer.step(batch[None, :, :-1], ids, batch[None, :, prompt_length(2) :], recipe.scale_at(step))
+    return model
+
+
+def test_half_precision_decides_nothing_that_single_precision_decides_otherwise(half_right: Decoder) -> None:
+    problems = draw(Mixture(subtract=0.5), digits=2, seed=1, first=0, count=5_000)
+    single, half = Judge(half_right, 2, Engine()), Judge(half_right, 2, Engine(dtype="bfloat16"))
+    expected = single.wrong(problems)
+    assert 0.02 < expected.any(axis=1).mean() < 0.9
+    assert (half.wrong(problems) == expected).all()
+    assert single.decided_twice == 0 < half.decided_twice < 5_000
+
+
+def test_one_pass_decides_what_greedy_decoding_would(half_right: Decoder) -> None:
+    problems = draw(Mixture(subtract=0.5), digits=2, seed=2, first=0, count=2_000)
+    texts, start = torch.from_numpy(write(problems)), prompt_length(2)
+    written = greedy(half_right, texts[:, :start], torch.arange(context(2))[None], steps=4)
+    assert (right(half_right, problems) == (written == texts[:, start:]).all(dim=1).numpy()).all()
+
+
+def test_a_report_adds_up(half_right: Decoder) -> None:
+    report = examine(half_right, ("add", "sub"), problems=2_000)
+    assert [(test["operation"], test["set"]) for test in report["tests"]] == [
+        *(("add", "random"), ("add", "stratified"), ("sub", "random"), ("sub", "stratified"))
+    ]
+    for test in report["tests"]:
+        classes = test["classes"].values()
+        assert sum(each["problems"] for each in classes) == test["problems"] >= 2_000
+        assert sum(each["failures"] for each in classes) == test["failures"] <= sum(test["tokens"].values())
+        assert test["interval"][0] <= test["per_million"] <= test["interval"][1]
+        assert len(test["shown"]) == min(test["failures"], accuracy.FAILURES_SHOWN)
+        if test["set"] == "stratified":
+            assert len({each["problems"] for each in classes}) == 1
+    assert {"99+01=+100", "10-01=+009", "00-01=-001", "00+00=+000", "99-99=+000"} <= set(report["hardest"])
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_models_of_another_size_are_refused(half_right: Decoder) -> None:
+    with pytest.raises(ValueError, match=r"^model n_ctx: got 10; allowed: 13, for 3 digits$"):
+        right(half_right, draw(Mixture(), digits=3, seed=0, first=0, count=1))
+    assert len(hardest_problems(("add",), 40)) == 11
+
+
+def test_training_is_a_function_of_its_configuration(tmp_path: Path) -> None:
+    seen = []
+    model, points = train_circuit(ADDITION, progress=seen.append)
+    again, _ = train_circuit(ADDITION)
+    other, _ = train_circuit(replace(ADDITION, seed=4))
+    assert torch.equal(model.unembed.W_U, again.unembed.W_U) and not torch.equal(model.embed.W_E, other.embed.W_E)
+    assert [point.step for point in points] == [1, 2, 3, 4] and points == seen
+    assert torch.equal(batches(ADDITION, 1, 3), batches(ADDITION, 0, 4)[1:])
+
+
+def test_a_training_that_was_killed_ends_with_the_same_bits(tmp_path: Path) -> None:
+    run = replace(ADDITION, recipe=replace(TINY, steps=120, muon_rate=0.02))
+    expected, points = train_circuit(run)
+
+    def kill(point: LossPoint) -> None:
+        if point.step > 100:
+            raise KeyboardInterrupt
+
+    def snapshots(run_id: str) -> Snapshots:
+        return Snapshots(tmp_path / "snapshot", run_id, seconds_between=0.0)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_circuit(run, progress=kill, snapshots=snapshots(run.run_id))
+    seen: list[LossPoint] = []
+    model, resumed = train_circuit(run, progress=seen.append, snapshots=snapshots(run.run_id))
+    assert seen[0].step > 100 and resumed == points
+    assert all(map(torch.equal, model.parameters(), expected.parameters()))
+    seen.clear()
+    train_circuit(run, progress=seen.append, snapshots=snapshots("another"))
+    assert seen == points
+
+
+def test_a_row_that_starts_from_an_addition_model_computes_its_sums(tmp_path: Path) -> None:
+    source, _ = train_circuit(SOURCE)
+    inserted, after = begin(INSERTED, source)
+    texts = torch.from_numpy(write(draw(Mixture(), digits=5, seed=0, first=0, count=20)))
+    assert torch.allclose(inserted(texts), source(texts), atol=1e-4)
+    after(0)
+    with pytest.raises(ValueError, match=r"^source: got None; allowed: add_d5_l2_h3_s1, for ins_d5_l2_h3$"):
+        begin(INSERTED, None)
+    with pytest.raises(ValueError, match=r"^source: got 'a model'; allowed: none, for add_d5_l2_h3_s1$"):
+        begin(SOURCE, source)
+
+
+def test_a_family_is_trained_in_order_and_only_once(tmp_path: Path) -> None:
+    events: list[Event] = []
+    train_family([INSERTED, SOURCE], tmp_path, problems=50, jobs=1, on_event=events.append)
+    done = [event for event in events if event.record is not None]
+    assert [event.run.name for event in done] == ["add_d5_l2_h3_s1", "ins_d5_l2_h3"]
+    for event in done:
+        folder = tmp_path / event.run.name
+        record, report = (json.loads((folder / name).read_text()) for name in ("train.json", "accuracy.json"))
+        assert record["run_id"] == report["run_id"] == event.run.run_id and record["status"] == "finished"
+        assert record["model_sha256"] == report["model_sha256"]
+        assert load(folder / "model.safetensors").about["run_id"] == event.run.run_id
+        assert len(report["tests"]) == 2 * len(event.run.row.operations)
+    sources = {event.run.name: event.record["source_sha256"] for event in done}
+    assert sources["ins_d5_l2_h3"] == done[0].record["model_sha256"] and sources["add_d5_l2_h3_s1"] is None
+    events.clear()
+    train_family([INSERTED, SOURCE], tmp_path, problems=50, jobs=1, on_event=events.append)
+    assert not events
+    with pytest.raises(ValueError, match=r"^out: got .*train.json is of another configuration$"):
+        train_family([replace(SOURCE, seed=1)], tmp_path, problems=0, jobs=1)
+
+
+def test_a_loss_that_is_not_finite_ends_training_and_is_recorded(tmp_path: Path) -> None:
+    run = replace(ADDITION, recipe=replace(TINY, learning_rate=1e30, steps=400, warmup_steps=0))
+    record = execute(run, tmp_path)
+    assert record["status"] == "diverged" and record["loss"][-1]["loss"] is None and record["loss"][-1]["step"] < 400
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["add_d5_l2_h9"], "row: unknown value 'add_d5_l2_h9'; did you mean"),
+        (["add_d0_l2_h3"], "row: unknown value 'add_d0_l2_h3'"),
+        ([], "name: give the name of one row, or --all"),
+        (["add_d5_l2_h3", "--all"], "name: give the name of one row, or --all"),
+        (["add_d5_l2_h3", "--steps", "0"], "recipe steps: got 0"),
+        (["add_d5_l2_h3", "--seed", "-1"], "seed: got -1"),
+        (["add_d5_l2_h3", "--dtype", "half"], "dtype: unknown value 'half'"),
+        (["add_d5_l2_h3", "--problems", "-1", "--dtype", "float32"], "problems: got -1"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    given = ["circuits", "train", *arguments, "--out", str(tmp_path / "out")]
+    if "--dtype" not in given:
+        given += ["--dtype", "float32"]
+    assert main(given) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
