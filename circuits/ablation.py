@@ -3,7 +3,7 @@
 The impact of a set of nodes is the share of the problems that the model answers right and that it no longer does when
 the set writes something else; so a model that answers nothing right has no useful node. A node can be useful only where
 its position is, and of several that say the same no single one is: ``redundant_sets`` ablates all of those together and
-gives back one after the other whatever is not needed for the damage (Zeller's ddmin, one at a time).
+gives back whatever is not needed for the damage, by halves down to single nodes (after Zeller's ddmin).
 
 >>> import numpy as np
 >>> from carryproof.circuits.recording import record
@@ -29,7 +29,7 @@ from torch import Tensor
 from carryproof.circuits.bootstrap import Estimate, estimates
 from carryproof.circuits.classes import classify
 from carryproof.circuits.nodes import MLP, Node, at_position, every_node, neurons_of
-from carryproof.circuits.patching import patched_right
+from carryproof.circuits.patching import Patch, patched_right
 from carryproof.circuits.recording import Recording
 from carryproof.circuits.replacing import Alternative, patch
 
@@ -75,28 +75,32 @@ def impacts(
     recording: Recording, sets: Sequence[Collection[Node]], alternative: Alternative, generator: torch.Generator
 ) -> list[Impact]:
     """The impact of each set of nodes when it writes what ``alternative`` gives."""
+    found = []
+    for low in range(0, len(sets), SETS_AT_ONCE):
+        patches = [patch(nodes, alternative) for nodes in sets[low : low + SETS_AT_ONCE]]
+        found += patch_impacts(recording, patches, generator)
+    return found
+
+
+def patch_impacts(recording: Recording, patches: Sequence[Patch], generator: torch.Generator) -> list[Impact]:
+    """The impact of each patch, that is of nodes together with what they write instead."""
     names, labels = token_names(recording.problems.digits), classify(recording.problems)
     classes = sorted(set(labels.tolist()), key=lambda name: (name[0], int(name[1:])))
     member = torch.stack([torch.from_numpy(labels == name) for name in classes], dim=1).float()  # [problem class]
     right = recording.right.cpu()
     whole = right.all(dim=1, keepdim=True).float()
     weights = torch.cat([whole, right.float(), whole * member], dim=1)  # [problem case]
-    found = []
-    for low in range(0, len(sets), SETS_AT_ONCE):
-        part = sets[low : low + SETS_AT_ONCE]
-        still = patched_right(recording, [patch(nodes, alternative) for nodes in part]).cpu()
-        lost = 1 - still.all(dim=2, keepdim=True).float()
-        amounts = torch.cat([lost, 1 - still.float(), lost.expand(-1, -1, len(classes))], dim=2)  # [set problem case]
-        for case in _estimated(amounts, weights, generator):
-            tokens, by_class = case[1 : 1 + len(names)], case[1 + len(names) :]
-            found.append(
-                Impact(
-                    whole=case[0],
-                    tokens=dict(zip(names, tokens, strict=True)),
-                    classes=dict(zip(classes, by_class, strict=True)),
-                )
-            )
-    return found
+    still = patched_right(recording, patches).cpu()
+    lost = 1 - still.all(dim=2, keepdim=True).float()
+    amounts = torch.cat([lost, 1 - still.float(), lost.expand(-1, -1, len(classes))], dim=2)  # [patch problem case]
+    return [
+        Impact(
+            whole=case[0],
+            tokens=dict(zip(names, case[1 : 1 + len(names)], strict=True)),
+            classes=dict(zip(classes, case[1 + len(names) :], strict=True)),
+        )
+        for case in _estimated(amounts, weights, generator)
+    ]
 
 
 def _estimated(
@@ -172,18 +176,30 @@ def redundant_sets(
     pool = [node for node, share in zip(asked, alone, strict=True) if share <= single_at_most]
     found: list[tuple[tuple[Node, ...], float]] = []
     while len(found) < sets_at_most and len(pool) > 1:
-        (joint,) = _shares(recording, [pool], alternative)
-        if joint < joint_at_least:
+        if _shares(recording, [pool], alternative)[0] < joint_at_least:
             break
-        kept = list(pool)
-        for node in pool:
-            fewer = [each for each in kept if each != node]
-            (share,) = _shares(recording, [fewer], alternative)
-            if share >= joint_at_least:
-                kept, joint = fewer, share
-        found.append((tuple(kept), joint))
+        kept = _needed(recording, pool, alternative, joint_at_least)
+        found.append((kept, *_shares(recording, [kept], alternative)))
         pool.remove(kept[-1])
     return found
+
+
+def _needed(
+    recording: Recording, pool: Sequence[Node], alternative: Alternative, joint_at_least: float
+) -> tuple[Node, ...]:
+    """A minimal part of a set that does the damage: what is not needed is given back, by halves, quarters, and alone."""
+    kept, size = list(pool), len(pool)
+    while size:
+        before, low = len(kept), 0
+        while low < len(kept):
+            fewer = kept[:low] + kept[low + size :]
+            if _shares(recording, [fewer], alternative)[0] >= joint_at_least:
+                kept = fewer
+            else:
+                low += size
+        if size > 1 or len(kept) == before:  # alone, again until all are needed
+            size //= 2
+    return tuple(kept)
 
 
 def _shares(recording: Recording, sets: Sequence[Collection[Node]], alternative: Alternative) -> list[float]:

@@ -111,7 +111,7 @@ def faithfulness(
 
 
 def complement(config: DecoderConfig, circuit: Collection[Node]) -> tuple[Node, ...]:
-    """All that is not in a circuit: heads, MLPs, and the other neurons of an MLP that is in it by some of its neurons."""
+    """All that is not in a circuit: heads, MLPs, and what is left of MLPs that are in it by some neurons."""
     require_nodes(config, circuit)
     if any(node.kind == RESIDUAL for node in circuit):
         raise bad("circuit", ", ".join(str(node) for node in circuit), "heads, MLPs and neurons")

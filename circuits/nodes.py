@@ -25,8 +25,8 @@ _NAME = re.compile(r"P(\d+)L(\d+)(?:([HN])(\d+)|([MR]))")
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class Node:
-    """A head (``kind`` H) or a neuron (N) of a layer at a token position, or its MLP (M) or residual stream (R), both of
-    index 0; all count from 0.
+    """A head (``kind`` H) or neuron (N) of a layer at a token position, its MLP (M) or its residual stream (R), of
+    which there is one, with index 0; all count from 0.
     """
 
     position: int

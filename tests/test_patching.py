@@ -56,9 +56,6 @@ def by_hooks(recording: Recording, patch: dict[Node, torch.Tensor]) -> torch.Ten
     names = {HEAD: "attn.hook_z", MLP: "hook_mlp_out", NEURON: "mlp.hook_post", RESIDUAL: "hook_resid_post"}
     hooks = []
     for node, value in patch.items():
-        name = {HEAD: "attn.hook_z", MLP: "hook_mlp_out", NEURON: "mlp.hook_post", RESIDUAL: "hook_resid_post"}[
-            node.kind
-        ]
 
         def put(activation: torch.Tensor, hook: HookPoint, node: Node = node, value: torch.Tensor = value):
             changed = activation.clone()
