@@ -179,7 +179,7 @@ def redundant_sets(
         if _shares(recording, [pool], alternative)[0] < joint_at_least:
             break
         kept = _needed(recording, pool, alternative, joint_at_least)
-        found.append((kept, *_shares(recording, [kept], alternative)))
+        found.append((kept, _shares(recording, [kept], alternative)[0]))
         pool.remove(kept[-1])
     return found
 
@@ -187,7 +187,7 @@ def redundant_sets(
 def _needed(
     recording: Recording, pool: Sequence[Node], alternative: Alternative, joint_at_least: float
 ) -> tuple[Node, ...]:
-    """A minimal part of a set that does the damage: what is not needed is given back, by halves, quarters, and alone."""
+    """A minimal part of a set that does the damage: what is not needed is given back, by halves down to single nodes."""
     kept, size = list(pool), len(pool)
     while size:
         before, low = len(kept), 0

@@ -29,7 +29,6 @@ from carryproof.circuits.nodes import HEAD, MLP, NEURON, RESIDUAL, Node, require
 from carryproof.circuits.patching import patched_logits
 from carryproof.circuits.recording import Recording
 from carryproof.circuits.replacing import Alternative
-from carryproof.circuits.texts import write
 from carryproof.models.decoder import HookPoint
 from carryproof.theory.errors import bad
 
@@ -99,10 +98,8 @@ def _slopes(recording: Recording) -> dict[str, Float[Tensor, "problem token ..."
         kept[hook.name] = activation
 
     names = [f"blocks.{layer}.{hook}" for layer in range(model.config.n_layers) for hook in _HOOKS.values()]
-    tokens = torch.from_numpy(write(recording.problems)).to(recording.answers.device)
-    tokens[:, recording.start + 1 :] = recording.answers
     with torch.enable_grad():
-        logits = model.run_with_hooks(tokens[:, :-1], fwd_hooks=[(name, keep) for name in names])
+        logits = model.run_with_hooks(recording.tokens, fwd_hooks=[(name, keep) for name in names])
         total = _margin(logits[:, recording.start :], recording).sum()
         slopes = torch.autograd.grad(total, [kept[name] for name in names])
     return dict(zip(names, slopes, strict=True))

@@ -56,6 +56,7 @@ class Recording:
 
     model: Decoder
     problems: Problems
+    tokens: Int[Tensor, "problem token"]
     ids: Int[Tensor, "1 token"]
     layers: tuple[Layer, ...]
     logits: Float[Tensor, "problem row d_vocab"]
@@ -124,7 +125,13 @@ def record(model: Decoder, problems: Problems, answers: NDArray[np.int64] | None
         x = layers[-1].after
     logits = model.unembed(model.ln_final(x[:, start - 1 :]))
     return Recording(
-        model=model, problems=problems, ids=ids, layers=tuple(layers), logits=logits, answers=texts[:, start:]
+        model=model,
+        problems=problems,
+        tokens=tokens,
+        ids=ids,
+        layers=tuple(layers),
+        logits=logits,
+        answers=texts[:, start:],
     )
 
 

@@ -17,6 +17,7 @@ Traceback (most recent call last):
 ValueError: swap of A0.SV: got no pair whose answer changes; allowed: at least one, for a test must be able to fail
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from carryproof.circuits.algorithms import Algorithm
-from carryproof.circuits.texts import Problems, prompt_length, write
+from carryproof.circuits.texts import MINUS, PLUS, Problems, prompt_length, write
 from carryproof.theory.errors import bad, require_integer
 
 ROUNDS_AT_MOST = 64
@@ -56,10 +57,44 @@ class Swap:
                 f"{name}: got no pair whose answer changes; allowed: at least one, for a test must be able to fail"
             )
 
+    def at(self, index: NDArray[np.generic] | slice) -> "Swap":
+        """Some of the pairs, which must still expect a change."""
+        return Swap(
+            name=self.name, base=self.base.at(index), source=self.source.at(index), expected=self.expected[index]
+        )
+
     @property
     def changes(self) -> NDArray[np.bool_]:
         """Which tokens of the answers must change, ``[pair, n + 2]``; all others must not."""
         return np.asarray(self.expected != _answers(self.base))
+
+
+def by_hand(name: str, lines: Sequence[tuple[str, str, str]]) -> Swap:
+    """A swap from texts: base, source, and what the answer to the base must become.
+
+    Raises ``ValueError`` for what is no problem or answer of the size of the first line.
+
+    >>> by_hand("the units carry", [("45+12", "09+39", "+067"), ("81+17", "09+39", "+108")]).changes.tolist()
+    [[False, False, True, False], [False, True, True, False]]
+    """
+    texts = [(base, source) for base, source, _ in lines]
+    parts = [re.fullmatch(r"(\d+)([+-])(\d+)", text) for pair in texts for text in pair]
+    size = len(parts[0][1]) if parts and parts[0] else 0
+    for text, part in zip((text for pair in texts for text in pair), parts, strict=True):
+        if part is None or {len(part[1]), len(part[3])} != {size}:
+            raise bad(f"swap of {name}", text, f"two numbers of {size or 'equally many'} digits, such as 45+12")
+    for _, _, answer in lines:
+        if not re.fullmatch(rf"[+-]\d{{{size + 1}}}", answer):
+            raise bad(f"swap of {name}", answer, f"a sign and {size + 1} digits, such as +{'0' * size}7")
+    operands = np.array([[[*map(int, reversed(part[side]))] for side in (1, 3)] for part in parts if part])
+    problems = Problems(
+        operands=operands.astype(np.uint8).reshape(-1, 2, size),
+        subtract=np.array([part[2] == "-" for part in parts if part], dtype=bool),
+    )
+    expected = np.array([[MINUS if text[0] == "-" else PLUS, *map(int, text[1:])] for *_, text in lines])
+    return Swap(
+        name=name, base=problems.at(slice(0, None, 2)), source=problems.at(slice(1, None, 2)), expected=expected
+    )
 
 
 def by_graph(algorithm: Algorithm, variables: Sequence[str], *, base: Problems, source: Problems) -> Swap:
