@@ -187,7 +187,7 @@ def redundant_sets(
 def _needed(
     recording: Recording, pool: Sequence[Node], alternative: Alternative, joint_at_least: float
 ) -> tuple[Node, ...]:
-    """A minimal part of a set that does the damage: what is not needed is given back, by halves down to single nodes."""
+    """A minimal part of a set that does the damage; the rest is given back, by halves down to single nodes."""
     kept, size = list(pool), len(pool)
     while size:
         before, low = len(kept), 0

@@ -13,8 +13,12 @@ bounds it: a softmax or a ReLU that changes sides is not linear. Source: Nanda 2
 >>> config = DecoderConfig(d_vocab=15, n_ctx=10, d_model=8, n_heads=2, n_layers=1, encoding="absolute")
 >>> model = Decoder.init(config, torch.Generator().manual_seed(0))
 >>> recording = record(model, draw(Mixture(), digits=2, seed=0, first=0, count=50))
->>> attribution(recording, every_node(config), means(recording)).correlation > 0.9       # a small model, nearly linear
-True
+>>> towards, output = means(recording), recording.output
+>>> nudge = lambda node: output(node) + 0.01 * (towards(node) - output(node))
+>>> round(attribution(recording, every_node(config), nudge).correlation, 2)          # exact for small changes,
+1.0
+>>> round(attribution(recording, every_node(config), towards).correlation, 2)        # and not for large ones
+0.75
 """
 
 from collections.abc import Iterable, Mapping, Sequence
