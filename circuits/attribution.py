@@ -14,7 +14,7 @@ bounds it: a softmax or a ReLU that changes sides is not linear. Source: Nanda 2
 >>> model = Decoder.init(config, torch.Generator().manual_seed(0))
 >>> recording = record(model, draw(Mixture(), digits=2, seed=0, first=0, count=50))
 >>> towards, output = means(recording), recording.output
->>> nudge = lambda node: output(node) + 0.01 * (towards(node) - output(node))
+>>> nudge = lambda node: output(node).lerp(towards(node), 0.01)
 >>> round(attribution(recording, every_node(config), nudge).correlation, 2)          # exact for small changes,
 1.0
 >>> round(attribution(recording, every_node(config), towards).correlation, 2)        # and not for large ones

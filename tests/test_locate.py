@@ -167,7 +167,7 @@ def test_attribution_is_exact_for_small_changes_and_says_how_far_it_is_off_for_l
     near = attribution.attribution(
         small_recording, asked, lambda node: output(node) + 1e-2 * (mean(node) - output(node))
     )
-    assert near.correlation > 0.99 and near.mean_error < 0.1 * max(map(abs, near.exact.values()))
+    assert nudged.correlation > 0.99 and nudged.mean_error < 0.1 * max(map(abs, nudged.exact.values()))
     far = attribution.attribution(recording, sorted(key(addition_by_hand(DIGITS))), means(recording))
     assert far.worst_error > 1 and set(far.to_dict()["nodes"]) == set(addition_by_hand(DIGITS).carries)
     with pytest.raises(ValueError, match="nodes: got 'P6L1R'; allowed: one or more heads, MLPs and neurons"):
@@ -257,7 +257,7 @@ def test_swaps_that_cannot_fail_and_other_bad_input_are_refused(made: HandMade) 
         by_graph(made.algorithm, ("A0.SV",), base=PROBLEMS, source=PROBLEMS)
     with pytest.raises(ValueError, match="got no pair whose answer changes"):
         contrasting(made.algorithm, ("SGN",), PROBLEMS, generator(), count=5)
-    with pytest.raises(ValueError, match="variable: unknown value 'A7.SA'"):
+    with pytest.raises(ValueError, match=r"variable: unknown value 'A7\.SA'"):
         by_graph(made.algorithm, ("A7.SA",), base=PROBLEMS, source=PROBLEMS)
     with pytest.raises(ValueError, match="problems: got '2 digits'; allowed: 3 digits"):
         contrasting(addition(3), ("A0.SV",), PROBLEMS, generator(), count=5)
@@ -274,7 +274,7 @@ def test_swaps_that_cannot_fail_and_other_bad_input_are_refused(made: HandMade) 
     ):
         with pytest.raises(ValueError, match=told):
             by_hand("x", lines)
-    with pytest.raises(ValueError, match="alignment: got 'A0.SA'; allowed"):
+    with pytest.raises(ValueError, match=r"alignment: got 'A0\.SA'; allowed"):
         whole_interchange(made.model, made.algorithm, {"A0.SA": ()}, PROBLEMS, generator())
     with pytest.raises(ValueError, match="variables of which some change an answer"):
         whole_interchange(made.model, made.algorithm, {"SGN": nodes("P5L1M")}, PROBLEMS, generator(), rounds=1)
@@ -331,7 +331,8 @@ def test_a_probe_reads_a_variable_where_it_is_and_only_there(made: HandMade, rec
 
 def test_a_head_that_fetches_a_digit_looks_at_it(recording: Recording) -> None:
     for place in range(DIGITS):
-        head = parse(f"P{position(f"D'{place}", DIGITS)}L0H0")
+        column = position(f"D'{place}", DIGITS)
+        head = parse(f"P{column}L0H0")
         (fact,) = probes.attention(recording, head)
         assert fact.key == position(f"D{place}", DIGITS) and fact.low > 0.95
     carry = probes.attention(recording, parse("P6L1H1"))  # at the highest column that does not pass on
