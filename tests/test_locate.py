@@ -81,7 +81,8 @@ def test_search_finds_the_key_and_nothing_else(make: object, how: str) -> None:
 
 
 def test_an_impact_names_the_tokens_and_classes_that_suffer(recording: Recording) -> None:
-    (impact,) = ablation.impacts(recording, [nodes("P7L1H1")], means(recording), generator())  # the carry into A1
+    other = resampled(recording, generator())
+    (impact,) = ablation.impacts(recording, [nodes("P7L1H1")], other, generator())  # the carry into A1
     assert impact.whole.low > 0 and impact.tokens["A1"] == impact.whole
     assert not any(impact.tokens[name].value for name in ("SGN", "A2", "A0"))
     assert impact.classes["S0"].value != impact.classes["S1"].value
@@ -164,9 +165,7 @@ def test_attribution_is_exact_for_small_changes_and_says_how_far_it_is_off_for_l
     small_recording = record(small(), PROBLEMS)
     asked = [*every_node(small_recording.model.config, (2, 6, 7)), *nodes("P6L0N3", "P7L1N5")]
     mean, output = means(small_recording), small_recording.output
-    near = attribution.attribution(
-        small_recording, asked, lambda node: output(node) + 1e-2 * (mean(node) - output(node))
-    )
+    nudged = attribution.attribution(small_recording, asked, lambda node: output(node).lerp(mean(node), 1e-2))
     assert nudged.correlation > 0.99 and nudged.mean_error < 0.1 * max(map(abs, nudged.exact.values()))
     far = attribution.attribution(recording, sorted(key(addition_by_hand(DIGITS))), means(recording))
     assert far.worst_error > 1 and set(far.to_dict()["nodes"]) == set(addition_by_hand(DIGITS).carries)
@@ -220,7 +219,7 @@ def test_the_whole_graph_holds_in_the_model_made_after_it_and_in_no_other(made: 
 @pytest.mark.parametrize("how", ["means", "resampled"])
 def test_the_key_is_faithful_complete_and_minimal(made: HandMade, recording: Recording, how: str) -> None:
     found = faithfulness(recording, key(made), alternatives(recording)[how], generator())
-    assert found.kept.whole.low == 1 and found.dropped.whole.value < 0.1
+    assert found.kept.whole.low == 1 and found.dropped.whole.value < 0.2
     assert found.minimal and max(map(abs, found.gaps)) < 1e-6
     assert max(each.value for each in found.controls) < 0.2
     assert found.to_dict()["minimal"] and len(found.to_dict()["nodes"]) == len(made.carries)
