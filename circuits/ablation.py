@@ -3,7 +3,7 @@
 The impact of a set of nodes is the share of the problems that the model answers right and that it no longer does when
 the set writes something else; so a model that answers nothing right has no useful node. A node can be useful only where
 its position is, and of several that say the same no single one is: ``redundant_sets`` ablates all of those together and
-gives back whatever is not needed for the damage, by halves down to single nodes (after Zeller's ddmin).
+gives back whatever is not needed for the damage.
 
 >>> import numpy as np
 >>> from carryproof.circuits.recording import record
@@ -32,6 +32,7 @@ from carryproof.circuits.nodes import MLP, Node, at_position, every_node, neuron
 from carryproof.circuits.patching import Patch, patched_right
 from carryproof.circuits.recording import Recording
 from carryproof.circuits.replacing import Alternative, patch
+from carryproof.circuits.shrinking import shrunk
 
 SETS_AT_ONCE = 256
 NO_IMPACT = Estimate(value=0.0, low=0.0, high=0.0)
@@ -172,39 +173,23 @@ def redundant_sets(
     stays out of the search, which ends when what is left does no such damage together. Shares are of right answers.
     """
     asked = sorted(set(candidates))
-    alone = _shares(recording, [(node,) for node in asked], alternative)
-    pool = [node for node, share in zip(asked, alone, strict=True) if share <= single_at_most]
+    pool = [node for node in asked if broken_share(recording, (node,), alternative) <= single_at_most]
     found: list[tuple[tuple[Node, ...], float]] = []
+
+    def breaks(nodes: Sequence[Node]) -> bool:
+        return broken_share(recording, nodes, alternative) >= joint_at_least
+
     while len(found) < sets_at_most and len(pool) > 1:
-        if _shares(recording, [pool], alternative)[0] < joint_at_least:
+        if not breaks(pool):
             break
-        kept = _needed(recording, pool, alternative, joint_at_least)
-        found.append((kept, _shares(recording, [kept], alternative)[0]))
+        kept = shrunk(pool, breaks)
+        found.append((tuple(kept), broken_share(recording, kept, alternative)))
         pool.remove(kept[-1])
     return found
 
 
-def _needed(
-    recording: Recording, pool: Sequence[Node], alternative: Alternative, joint_at_least: float
-) -> tuple[Node, ...]:
-    """A minimal part of a set that does the damage; the rest is given back, by halves down to single nodes."""
-    kept, size = list(pool), len(pool)
-    while size:
-        before, low = len(kept), 0
-        while low < len(kept):
-            fewer = kept[:low] + kept[low + size :]
-            if _shares(recording, [fewer], alternative)[0] >= joint_at_least:
-                kept = fewer
-            else:
-                low += size
-        if size > 1 or len(kept) == before:  # alone, again until all are needed
-            size //= 2
-    return tuple(kept)
-
-
-def _shares(recording: Recording, sets: Sequence[Collection[Node]], alternative: Alternative) -> list[float]:
-    """The share of right answers that each set breaks; 0 where no answer is right."""
+def broken_share(recording: Recording, nodes: Collection[Node], alternative: Alternative) -> float:
+    """The share of right answers that a set of nodes breaks, without an interval; 0 where no answer is right."""
     right = recording.right.all(dim=1)
-    still = patched_right(recording, [patch(nodes, alternative) for nodes in sets]).all(dim=2)
-    lost = (right & ~still).sum(dim=1) / right.sum().clamp(min=1)
-    return [float(share) for share in lost]
+    still = patched_right(recording, [patch(nodes, alternative)])[0].all(dim=1)
+    return float((right & ~still).sum() / right.sum().clamp(min=1))

@@ -13,13 +13,13 @@ kind are the control. Source of the three criteria: Wang et al. 2211.00593, here
 ['P6L0H0', 'P6L0N0', 'P6L0N1', 'P7L0H0', 'P8L0M']
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from carryproof.circuits.ablation import Impact, impacts
+from carryproof.circuits.ablation import Impact, broken_share, impacts
 from carryproof.circuits.bootstrap import Estimate
 from carryproof.circuits.nodes import MLP, NEURON, RESIDUAL, Node, every_node, mlp_of, neurons_of, require_nodes
 from carryproof.circuits.recording import Recording
@@ -108,6 +108,25 @@ def faithfulness(
         missed={node: kept.whole.value - next(left).whole.value for node in nodes},
         controls=controls,
     )
+
+
+def pruned(
+    recording: Recording, nodes: Iterable[Node], alternative: Alternative, *, at_least: float = 0.95
+) -> tuple[Node, ...]:
+    """A circuit among some nodes that keeps at least that share of the right answers, and less without any of its nodes.
+
+    Nodes of small impact are left out first. It is fitted to these problems and to what ``alternative`` gives them, so
+    ``faithfulness`` is to be asked of others. Raises ``ValueError`` if all of the nodes together keep less.
+    """
+    config = recording.model.config
+    asked = sorted(set(nodes), key=lambda node: (broken_share(recording, (node,), alternative), node))
+
+    def holds(kept: Sequence[Node]) -> bool:
+        return bool(kept) and 1 - broken_share(recording, complement(config, kept), alternative) >= at_least
+
+    if not holds(asked):
+        raise bad("nodes", f"{len(asked)} nodes", f"nodes that together keep {at_least} of the right answers")
+    return tuple(sorted(shrunk(asked, holds)))
 
 
 def complement(config: DecoderConfig, circuit: Collection[Node]) -> tuple[Node, ...]:
