@@ -173,23 +173,24 @@ def redundant_sets(
     stays out of the search, which ends when what is left does no such damage together. Shares are of right answers.
     """
     asked = sorted(set(candidates))
-    pool = [node for node in asked if broken_share(recording, (node,), alternative) <= single_at_most]
+    alone = broken_shares(recording, [(node,) for node in asked], alternative)
+    pool = [node for node, share in zip(asked, alone, strict=True) if share <= single_at_most]
     found: list[tuple[tuple[Node, ...], float]] = []
 
     def breaks(nodes: Sequence[Node]) -> bool:
-        return broken_share(recording, nodes, alternative) >= joint_at_least
+        return broken_shares(recording, [nodes], alternative)[0] >= joint_at_least
 
     while len(found) < sets_at_most and len(pool) > 1:
         if not breaks(pool):
             break
         kept = shrunk(pool, breaks)
-        found.append((tuple(kept), broken_share(recording, kept, alternative)))
+        found.append((tuple(kept), broken_shares(recording, [kept], alternative)[0]))
         pool.remove(kept[-1])
     return found
 
 
-def broken_share(recording: Recording, nodes: Collection[Node], alternative: Alternative) -> float:
-    """The share of right answers that a set of nodes breaks, without an interval; 0 where no answer is right."""
+def broken_shares(recording: Recording, sets: Sequence[Collection[Node]], alternative: Alternative) -> list[float]:
+    """The share of right answers that each set of nodes breaks, without an interval; 0 where no answer is right."""
     right = recording.right.all(dim=1)
-    still = patched_right(recording, [patch(nodes, alternative)])[0].all(dim=1)
-    return float((right & ~still).sum() / right.sum().clamp(min=1))
+    still = patched_right(recording, [patch(nodes, alternative) for nodes in sets]).all(dim=2)
+    return [float(share) for share in (right & ~still).sum(dim=1) / right.sum().clamp(min=1)]

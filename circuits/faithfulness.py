@@ -19,11 +19,12 @@ from typing import Any
 
 import torch
 
-from carryproof.circuits.ablation import Impact, broken_share, impacts
+from carryproof.circuits.ablation import Impact, broken_shares, impacts
 from carryproof.circuits.bootstrap import Estimate
 from carryproof.circuits.nodes import MLP, NEURON, RESIDUAL, Node, every_node, mlp_of, neurons_of, require_nodes
 from carryproof.circuits.recording import Recording
 from carryproof.circuits.replacing import Alternative
+from carryproof.circuits.shrinking import shrunk
 from carryproof.models.config import DecoderConfig
 from carryproof.theory.errors import bad
 
@@ -113,16 +114,17 @@ def faithfulness(
 def pruned(
     recording: Recording, nodes: Iterable[Node], alternative: Alternative, *, at_least: float = 0.95
 ) -> tuple[Node, ...]:
-    """A circuit among some nodes that keeps at least that share of the right answers, and less without any of its nodes.
+    """A circuit among some nodes that keeps that share of the right answers, and less without any of its nodes.
 
     Nodes of small impact are left out first. It is fitted to these problems and to what ``alternative`` gives them, so
     ``faithfulness`` is to be asked of others. Raises ``ValueError`` if all of the nodes together keep less.
     """
-    config = recording.model.config
-    asked = sorted(set(nodes), key=lambda node: (broken_share(recording, (node,), alternative), node))
+    config, candidates = recording.model.config, sorted(set(nodes))
+    alone = broken_shares(recording, [(node,) for node in candidates], alternative)
+    asked = [node for _, node in sorted(zip(alone, candidates, strict=True))]
 
     def holds(kept: Sequence[Node]) -> bool:
-        return bool(kept) and 1 - broken_share(recording, complement(config, kept), alternative) >= at_least
+        return bool(kept) and 1 - broken_shares(recording, [complement(config, kept)], alternative)[0] >= at_least
 
     if not holds(asked):
         raise bad("nodes", f"{len(asked)} nodes", f"nodes that together keep {at_least} of the right answers")

@@ -1,4 +1,4 @@
-"""Shrinking: a small part of a list that still has a property, by leaving out halves, quarters and at last single items.
+"""Shrinking: a small part of a list that still has a property, by leaving out halves, quarters, at last single items.
 
 Whatever can be left out is; the result has the property, and loses it without any one of its items. It is a smallest
 part if more items never hurt, and in general one of several. Source: Zeller and Hildebrandt 2002 (ddmin).
