@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from carryproof.circuits import ablation, assignment, attribution, edges, probes
 from carryproof.circuits.algorithms import addition, position, subtraction
-from carryproof.circuits.bootstrap import estimates
+from carryproof.circuits.bootstrap import Estimate, estimates
+from carryproof.circuits.claims import circuit_claim, graph_claim, judge
 from carryproof.circuits.faithfulness import complement, faithfulness, pruned
 from carryproof.circuits.handmade import (
     HandMade,
@@ -357,3 +358,23 @@ def test_a_problem_set_of_the_wrong_size_is_refused(made: HandMade) -> None:
     longer = Problems(operands=np.zeros((3, 2, 4), dtype=np.uint8), subtract=np.zeros(3, dtype=bool))
     with pytest.raises(ValueError, match="model n_ctx: got 10; allowed: 16, for 4 digits"):
         record(made.model, longer)
+
+
+def test_claims_are_judged_by_their_intervals_and_controls(made: HandMade, recording: Recording) -> None:
+    def share(low: float, high: float) -> Estimate:
+        return Estimate(value=(low + high) / 2, low=low, high=high)
+
+    verdicts = [
+        judge("x", measured, at_least=0.9, controls=[share(0, 0.3)]).verdict
+        for measured in (share(0.9, 1), share(0.8, 0.95), share(0.7, 0.8), share(0.3, 1))
+    ]
+    assert verdicts == ["holds", "open", "fails", "fails"]
+    found = faithfulness(recording, key(made), means(recording), generator())
+    assert circuit_claim("addition", found, right=len(PROBLEMS), at_least=0.9).verdict == "holds"
+    assert circuit_claim("addition", found, right=0, at_least=0.9).verdict == "not testable"
+    swap = contrasting(made.algorithm, ("A0.SV",), PROBLEMS, generator(), count=40)
+    right, wrong = interchange(made.model, swap, [nodes("P7L1H1"), nodes("P8L1H0")], generator())
+    claim = graph_claim("A0.SV", right, right=len(PROBLEMS), at_least=0.9, controls=[wrong])
+    assert claim.to_dict()["verdict"] == "holds" and str(claim).startswith("computes A0.SV: holds (1.000")
+    with pytest.raises(ValueError, match="controls: got 'none'; allowed: one or more"):
+        judge("x", share(0, 1), at_least=0.9, controls=[])
