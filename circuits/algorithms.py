@@ -118,10 +118,7 @@ ALGORITHMS = {"addition": addition, "subtraction": subtraction, "mixed": mixed}
 
 
 def position(name: str, digits: int) -> int:
-    """The index of the token that writes an input or an output, such as ``D4``, ``D'4``, ``OP``, ``SGN`` or ``A4``.
-
-    A token at index i is written by a model at position i - 1, the one that the published tools call ``P{i - 1}``.
-    """
+    """The index of the token that writes an input or an output, such as ``D4``, ``D'4``, ``OP``, ``SGN`` or ``A4``."""
     require_digits("digits", digits)
     indices = {"OP": digits, "SGN": prompt_length(digits)}
     for place in range(digits):
@@ -130,6 +127,15 @@ def position(name: str, digits: int) -> int:
     if name not in indices:
         raise unknown("name", name, indices)
     return indices[name]
+
+
+def decided_at(output: str, digits: int) -> int:
+    """The position whose logits are those of an output, one before its token; published tools call it ``P{position}``.
+
+    >>> decided_at("SGN", 5), decided_at("A5", 5), decided_at("A0", 5)
+    (11, 12, 17)
+    """
+    return position(output, digits) - 1
 
 
 def tri_add(*states: Values) -> Values:

@@ -19,9 +19,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 
-from carryproof.circuits.algorithms import BASE, DOMAIN, Algorithm, addition, position
+from carryproof.circuits.algorithms import BASE, DOMAIN, Algorithm, addition, decided_at, position
 from carryproof.circuits.handset import CLEAR, Draft, Unit
-from carryproof.circuits.texts import PLUS, SYMBOLS, VOCABULARY, context
+from carryproof.circuits.texts import PLUS, SYMBOLS, VOCABULARY, context, require_digits
 from carryproof.models.decoder import Decoder
 
 UNSAID = BASE + SYMBOLS.index("\\")  # what the model writes where the circuit says nothing, as when it is ablated
@@ -47,8 +47,7 @@ class HandMade:
 
 def addition_by_hand(digits: int) -> HandMade:
     """Two layers of two heads, of which the second of the first layer writes nothing."""
-    algorithm = addition(digits)
-    return HandMade(model=_draft(digits).model, algorithm=algorithm, carries=_key(digits, ("H0",)))
+    return HandMade(model=_draft(digits).model, algorithm=addition(digits), carries=_key(digits, ("H0",)))
 
 
 def redundant_addition_by_hand(digits: int) -> HandMade:
@@ -63,25 +62,21 @@ def redundant_addition_by_hand(digits: int) -> HandMade:
 
 
 def decoy_addition_by_hand(digits: int) -> HandMade:
-    """Where an answer digit is decided, the second head of the first layer writes a digit of the problem, loudly, to
-    features that no weight reads.
+    """The second head of the first layer writes digits of D, loudly, to features that no weight reads: at each digit
+    itself, and where answer digits are decided.
     """
     draft = _draft(digits)
-    looks = {decided_at(place, digits): min(place, digits - 1) for place in reversed(range(digits + 1))}
-    seen = {query: {position(f"D{place}", digits): 0} for query, place in looks.items()}
-    draft.set_head(0, 1, seen, rest=digits, reads="token", writes="unread", size=LOUD)
-    decoys = tuple(f"P{query}L0H1" for query in looks)
+    seen = {place: position(f"D{min(place, digits - 1)}", digits) for place in range(digits + 1)}
+    looks = {decided_at(f"A{place}", digits): {digit: 0} for place, digit in seen.items()}
+    draft.set_head(0, 1, looks, rest=digits, reads="token", writes="unread", size=LOUD)
+    decoys = tuple(f"P{query}L0H1" for query in (*range(digits), *sorted(looks)))
     return HandMade(model=draft.model, algorithm=addition(digits), carries=_key(digits, ("H0",)), decoys=decoys)
 
 
-def decided_at(place: int, digits: int) -> int:
-    """The position whose logits are those of the digit of the answer."""
-    return position(f"A{place}", digits) - 1
-
-
 def _draft(digits: int) -> Draft:
+    require_digits("digits", digits)
     draft = Draft(GROUPS, vocabulary=VOCABULARY, tokens=context(digits), layers=2, heads=2, units=BASE**2)
-    equals, columns = position("SGN", digits) - 1, {place: position(f"D'{place}", digits) for place in range(digits)}
+    equals, columns = decided_at("SGN", digits), {place: position(f"D'{place}", digits) for place in range(digits)}
     for digit in range(BASE):
         draft.embed_token(digit, ("token", digit))
         draft.unembed(digit, ("answer", digit))
@@ -95,16 +90,16 @@ def _draft(digits: int) -> Draft:
         pairs.append(Unit(needs=needs, writes=(("SA", (left + right) % BASE), ("ST", _state(left + right)))))
     draft.set_table(0, pairs)
 
-    fetch = {decided_at(place, digits): {column: 0} for place, column in columns.items()}
+    fetch = {decided_at(f"A{place}", digits): {column: 0} for place, column in columns.items()}
     draft.set_head(1, 0, fetch, rest=digits, reads="SA", writes="SA")
     below = {
-        decided_at(place, digits): {equals: 0} | {columns[lower]: 1 + lower for lower in range(place)}
+        decided_at(f"A{place}", digits): {equals: 0} | {columns[lower]: 1 + lower for lower in range(place)}
         for place in range(1, digits + 1)
     }
     draft.set_head(1, 1, below, rest=digits, reads="ST", writes="SV", passes=("ST", DOMAIN.index("U")))
     draft.embed_position(equals, ("ST", 0))
-    draft.embed_position(decided_at(digits, digits), ("SA", 0))  # the highest digit is the carry alone
-    draft.embed_position(decided_at(0, digits), ("SV", 0))  # and the lowest has none
+    draft.embed_position(decided_at(f"A{digits}", digits), ("SA", 0))  # the highest digit is the carry alone
+    draft.embed_position(decided_at("A0", digits), ("SV", 0))  # and the lowest has none
     sums = [
         Unit(needs=((("SA", digit),), (("SV", carry),)), writes=(("answer", (digit + carry) % BASE),))
         for digit, carry in product(range(BASE), range(2))
@@ -130,7 +125,8 @@ def _key(digits: int, deliver: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         carries |= {f"{at}{head}": (f"D{place}",) for head in deliver}
         carries[f"{at}M"] = (f"A{place}.SA", f"A{place}.ST")
     for place in reversed(range(digits + 1)):
-        at = f"P{decided_at(place, digits)}L1"
+        decided = decided_at(f"A{place}", digits)
+        at = f"P{decided}L1"
         if place < digits:
             carries[f"{at}H0"] = (f"A{place}.SA",)
         if place:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from carryproof.models.config import DecoderConfig
 from carryproof.models.decoder import Decoder
+from carryproof.theory.errors import require_integer, unknown
 
 CONSTANT = 256.0  # beside features of about 1
 SHARP = 30.0  # between one level of attention and the next: what is not looked at has a weight of e^-30
@@ -48,7 +49,8 @@ class Draft:
     """A decoder with zeros for weights, to be filled in: ``model``.
 
     ``groups`` gives the number of features of each group; the group ``position`` has one for each position besides,
-    which is on there. ``units`` is the size of the largest table.
+    which is on there. ``units`` is the size of the largest table. Methods raise ``ValueError`` for a group or a feature
+    that there is not, and for a table that is too large.
     """
 
     def __init__(
@@ -109,7 +111,7 @@ class Draft:
         sharp = SHARP * math.sqrt(width)  # because scores are divided by sqrt(d_head)
         queries[self.groups["position"], :tokens] = sharp * levels
         keys[self.groups["position"], :tokens] = torch.eye(tokens)
-        for index, (source, target) in enumerate(zip(self.groups[reads], self.groups[writes], strict=False)):
+        for index, (source, target) in enumerate(zip(self._group(reads), self._group(writes), strict=False)):
             values[source, index], outputs[index, target] = 1.0, size
         attention = f"blocks.{layer}.attn"
         if passes is not None:
@@ -125,6 +127,7 @@ class Draft:
         A unit is two neurons, with weight 1 for its first group and 2 for the others. Their difference rises from 0 to
         1 in the middle half of the last step before the sum that suffices, so a feature that is nearly off is off.
         """
+        require_integer("number of units", len(units), 0, self.units)
         reads, writes = torch.zeros(self.count, self.units), torch.zeros(self.units, self.count)
         enough = torch.ones(self.units)
         for index, unit in enumerate(units):
@@ -148,9 +151,14 @@ class Draft:
     def _weight(self, name: str) -> Tensor:
         return self.model.get_parameter(name).detach()  # shares its storage
 
+    def _group(self, name: str) -> range:
+        if name not in self.groups:
+            raise unknown("group", name, self.groups)
+        return self.groups[name]
+
     def _index(self, feature: Feature) -> int:
-        group, which = feature
-        return self.groups[group][which]
+        name, which = feature
+        return self._group(name)[require_integer(f"feature of {name}", which, 0, len(self._group(name)) - 1)]
 
     def _row(self, feature: Feature) -> Float[Tensor, "feature"]:
         row = torch.zeros(self.count)

@@ -1,8 +1,8 @@
 """Window attention as training computes it: the logits of a one-layer decoder's rows, its weights cast once a call.
 
 ``QuickWindow.logits`` is ``windowed_logits``, up to rounding, as ``Stack.logits`` is the decoder. A key is a function
-of its token, so scores are entries of a table over pairs of tokens, and what attention reads is the pattern, spread
-over the vocabulary, times the values: no table of vectors is gathered, whose way back would add row by row. Source:
+of its token, so scores are entries of a table over pairs of tokens. Where the vocabulary is small, what attention
+reads is the pattern, spread over it, times the values; gathering those would add row by row on the way back. Source:
 ours.
 
 >>> from carryproof.models.config import DecoderConfig
@@ -26,6 +26,8 @@ from torch.nn import functional
 from carryproof.models.decoder import EVERY_ROW, Decoder
 from carryproof.models.stack import Stack, Weights, affine
 from carryproof.models.windowed import RowViews, require_windowed
+
+GATHERED_FROM = 64  # the vocabulary from which on spreading was measured to cost more than gathering
 
 
 class QuickWindow:
@@ -61,5 +63,9 @@ class QuickWindow:
             pairs.flatten().gather(0, entry.flatten()).view(entry.shape) + self.window.W_bias[self.kinds].T[:, None]
         )
         pattern = scores.masked_fill(~rows.seen, -torch.inf).softmax(-1)
+        pattern = pattern.to(v.dtype)
+        if size >= GATHERED_FROM:
+            values = functional.embedding(rows.keys, v.transpose(0, 1).flatten(1)).unflatten(2, (count, -1))
+            return (pattern.permute(1, 2, 0)[..., None] * values).sum(1).flatten(1)
         spread = pattern.new_zeros(count, len(rows.query), size).scatter_add(2, rows.keys.expand(entry.shape), pattern)
-        return torch.bmm(spread.to(v.dtype), v).transpose(0, 1).flatten(1)
+        return torch.bmm(spread, v).transpose(0, 1).flatten(1)

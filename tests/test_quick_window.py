@@ -25,8 +25,9 @@ SUBJECTS = [
     {"name": "copy", "base": 2},
     {"name": "horner", "modulus": 7},
     {"name": "column-rows", "base": 3},
+    {"name": "horner", "modulus": 67},  # whose values are gathered
 ]
-every_subject = pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject["name"])
+every_subject = pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: "-".join(map(str, subject.values())))
 
 
 def run_on(subject: dict, **changes) -> ScriptRun:
