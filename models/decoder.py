@@ -128,7 +128,19 @@ class Attention(nn.Module):
         rows: slice,
         encoding: Encoding,
     ) -> Float[Tensor, "batch query d_model"]:
-        """What the queries, those of the tokens `rows`, take from keys up to their own; q and k come after `rotate`."""
+        """What the queries, those of the tokens `rows`, bring to the residual stream; q and k come after `rotate`."""
+        return self.write(self.mix(q, k, v, ids, rows, encoding))
+
+    def mix(
+        self,
+        q: Float[Tensor, "batch head query d_head"],
+        k: Float[Tensor, "batch head key d_head"],
+        v: Float[Tensor, "batch head key d_head"],
+        ids: Int[Tensor, "#batch key *id"],
+        rows: slice,
+        encoding: Encoding,
+    ) -> Float[Tensor, "batch query head d_head"]:
+        """The mean of the values that each head takes, for every query, from keys up to its own."""
         order = torch.arange(k.shape[2], device=k.device)
         future = order > order[rows, None]  # [query key]
         bias = encoding.bias(q, ids[:, rows], ids)
@@ -136,7 +148,10 @@ class Attention(nn.Module):
         barred = barred.masked_fill(future, -torch.inf)  # [#batch #head query key]
         scores = torch.add(barred, q @ k.transpose(2, 3), alpha=q.shape[-1] ** -0.5)
         pattern = self.hook_pattern(self.hook_attn_scores(scores).softmax(-1))
-        z = self.hook_z((pattern.to(v.dtype) @ v).transpose(1, 2))  # [batch query head d_head]
+        return self.hook_z((pattern.to(v.dtype) @ v).transpose(1, 2))  # [batch query head d_head]
+
+    def write(self, z: Float[Tensor, "batch query head d_head"]) -> Float[Tensor, "batch query d_model"]:
+        """What the heads add to the residual stream, all together."""
         return torch.addmm(self.b_O, z.flatten(2).flatten(0, 1), self.W_O.flatten(0, 1)).unflatten(0, z.shape[:2])
 
 
@@ -151,8 +166,15 @@ class MLP(nn.Module):
         self.activation = ACTIVATIONS[config.activation]
 
     def forward(self, x: Float[Tensor, "batch token d_model"]) -> Float[Tensor, "batch token d_model"]:
-        pre = self.hook_pre(functional.linear(x, self.W_in.T, self.b_in))
-        return functional.linear(self.hook_post(self.activation(pre)), self.W_out.T, self.b_out)
+        return self.write(self.neurons(x))
+
+    def neurons(self, x: Float[Tensor, "batch token d_model"]) -> Float[Tensor, "batch token d_mlp"]:
+        """What each neuron says."""
+        return self.hook_post(self.activation(self.hook_pre(functional.linear(x, self.W_in.T, self.b_in))))
+
+    def write(self, post: Float[Tensor, "batch token d_mlp"]) -> Float[Tensor, "batch token d_model"]:
+        """What the neurons add to the residual stream, all together."""
+        return functional.linear(post, self.W_out.T, self.b_out)
 
 
 class Block(nn.Module):
