@@ -13,9 +13,9 @@ from typing import Any
 
 from carryproof.benchmarks.runner import describe
 from carryproof.benchmarks.store import require_folder
-from carryproof.benchmarks.train import LossPoint
 from carryproof.benchmarks.workers import interrupts_ignored, reported, send, usable_cores, workers
 from carryproof.circuits.accuracy import PROBLEMS
+from carryproof.circuits.curve import Point
 from carryproof.circuits.texts import context
 from carryproof.circuits.training import CircuitRun, execute, finished, measure, measured
 from carryproof.theory.errors import require_integer
@@ -32,7 +32,7 @@ class Event:
 
     run: CircuitRun
     left: float
-    point: LossPoint | None = None
+    point: Point | None = None
     record: dict[str, Any] | None = None
     accuracy: dict[str, Any] | None = None
 

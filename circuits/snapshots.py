@@ -16,7 +16,8 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from carryproof.benchmarks.optimizer import Optimizer
-from carryproof.benchmarks.train import LossPoint, Training
+from carryproof.benchmarks.train import Training
+from carryproof.circuits.curve import Point
 from carryproof.models.checkpoints import write_atomically
 from carryproof.models.decoder import Decoder
 
@@ -36,7 +37,7 @@ class Snapshots:
         """What the training has taken so far, before it was killed included."""
         return self.earlier_seconds + time.monotonic() - self.began
 
-    def take(self, step: int, model: Decoder, training: Training, points: list[LossPoint]) -> None:
+    def take(self, step: int, model: Decoder, training: Training, points: list[Point]) -> None:
         """Write the state after ``step`` steps, if the last snapshot is old enough."""
         if time.monotonic() - self.taken < self.seconds_between:
             return
@@ -46,7 +47,7 @@ class Snapshots:
         write_atomically(self.path, to_bytes(tensors, metadata={"snapshot": json.dumps(about)}))
         self.taken = time.monotonic()
 
-    def resume(self, model: Decoder, training: Training, points: list[LossPoint]) -> int:
+    def resume(self, model: Decoder, training: Training, points: list[Point]) -> int:
         """Put back what was written last, and return the steps that are done; 0 if there is nothing of this run."""
         if not self.path.exists():
             return 0
@@ -58,7 +59,7 @@ class Snapshots:
             with torch.no_grad():
                 for name, value in _state(model, training.optimizer).items():
                     value.copy_(file.get_tensor(name))
-        points += [LossPoint(**point) for point in about["points"]]
+        points += [Point(**point | {"tokens": tuple(point["tokens"])}) for point in about["points"]]
         self.earlier_seconds = about["seconds"]
         return int(about["step"])
 

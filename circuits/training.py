@@ -2,8 +2,9 @@
 
 Batch t holds items t * batch .. (t + 1) * batch - 1 of the seed's stream, so a run is a function of its configuration.
 A row that starts from an addition model has its circuit inserted first, and then computes that model's sums exactly.
-A folder of the row's name keeps ``model.safetensors``, ``train.json`` (configuration, curve, seconds) and, once it is
-tested, ``accuracy.json``; each is written whole or not at all. Source of the family: Quirke et al. 2402.02619.
+A folder of the row's name keeps ``model.safetensors``, ``train.json`` (configuration, curve, seconds), the weights on
+the way (``step-000800.safetensors``) and, once it is tested, ``accuracy.json``; each is written whole or not at all.
+Source of the family: Quirke et al. 2402.02619.
 
 >>> run = CircuitRun(name="add_d5_l1_h3", recipe=Recipe(n_layers=1, n_heads=3, d_head=8, steps=2, batch=4), seed=0)
 >>> run.mixture.subtract, [point.step for point in train_circuit(run)[1]]
@@ -24,8 +25,9 @@ from carryproof import __version__
 from carryproof.benchmarks.configuration import ENGINE, FIRST_TEST_SEED, Recipe
 from carryproof.benchmarks.engine import Engine
 from carryproof.benchmarks.store import read_json, write_json
-from carryproof.benchmarks.train import STEPS_PER_BLOCK, LossPoint, Training
-from carryproof.circuits.accuracy import examine, right
+from carryproof.benchmarks.train import STEPS_PER_BLOCK, Training
+from carryproof.circuits.accuracy import examine
+from carryproof.circuits.curve import Point, watch
 from carryproof.circuits.family import Row, decoder_config, row
 from carryproof.circuits.mixture import Mixture, draw
 from carryproof.circuits.snapshots import Snapshots
@@ -41,6 +43,7 @@ SCHEMA_VERSION = 1
 RECORD = "train.json"
 ACCURACY = "accuracy.json"
 SNAPSHOT = "snapshot.safetensors"
+MILESTONES = (0, *(100 * 2**k for k in range(12)))  # steps whose weights are kept; whole blocks of batches
 MODEL = "model.safetensors"
 
 
@@ -118,12 +121,14 @@ def begin(run: CircuitRun, source: Decoder | None) -> tuple[Decoder, Callable[[i
 def train_circuit(
     run: CircuitRun,
     source: Decoder | None = None,
-    progress: Callable[[LossPoint], None] = lambda point: None,
+    progress: Callable[[Point], None] = lambda point: None,
     snapshots: Snapshots | None = None,
-) -> tuple[Decoder, list[LossPoint]]:
+    keep: Callable[[int, Decoder], None] = lambda step, model: None,
+) -> tuple[Decoder, list[Point]]:
     """Train a row's model, from the addition model that it starts from where the table names one.
 
-    With ``snapshots`` it goes on where an earlier training of the same configuration was killed.
+    With ``snapshots`` it goes on where an earlier training of the same configuration was killed. ``keep`` is given the
+    model after each of the ``MILESTONES``.
 
     About forty times on the way the loss of the last batch is reported, with the exact match on ``MONITORED`` problems
     of the same mixture from a test stream. A loss that is not finite ends training.
@@ -132,17 +137,20 @@ def train_circuit(
     model, after = begin(run, source)
     model = model.to(run.engine.device)
     ids = torch.arange(context(run.row.digits) - 1, device=run.engine.device)[None, None]
-    every, points = max(1, recipe.steps // POINTS), list[LossPoint]()
+    monitored = draw(run.mixture, digits=run.row.digits, seed=FIRST_TEST_SEED, first=0, count=MONITORED)
+    every, points = max(1, recipe.steps // POINTS), list[Point]()
     with run.engine.at_work():
         training = Training([model], recipe, run.engine)
         done = 0 if snapshots is None else snapshots.resume(model, training, points)
         for first in range(done, recipe.steps, STEPS_PER_BLOCK):
+            if first in MILESTONES:
+                keep(first, model)
             block = batches(run, first, min(STEPS_PER_BLOCK, recipe.steps - first)).to(run.engine.device)
             for step, texts in enumerate(block, start=first):
                 (loss,) = training.step(texts[None, :, :-1], ids, texts[None, :, start:], recipe.scale_at(step))
                 after(step)
                 if (step + 1) % every == 0 or step + 1 == recipe.steps:
-                    points.append(LossPoint(step=step + 1, loss=float(loss), in_range=_monitor(run, model)))
+                    points.append(watch(model, monitored, step=step + 1, loss=float(loss)))
                     progress(points[-1])
                     if not math.isfinite(points[-1].loss):
                         return model, points
@@ -151,13 +159,7 @@ def train_circuit(
     return model, points
 
 
-def _monitor(run: CircuitRun, model: Decoder) -> float:
-    """Exact match on a sample of the training mixture, for people to watch; never used to choose anything."""
-    problems = draw(run.mixture, digits=run.row.digits, seed=FIRST_TEST_SEED, first=0, count=MONITORED)
-    return float(right(model, problems).mean())
-
-
-def execute(run: CircuitRun, out: Path, progress: Callable[[LossPoint], None] = lambda point: None) -> dict[str, Any]:
+def execute(run: CircuitRun, out: Path, progress: Callable[[Point], None] = lambda point: None) -> dict[str, Any]:
     """Train a row and write its folder in ``out``; return the record. A finished one is read and left as it is, and
     one that was killed goes on from its last snapshot.
 
@@ -167,24 +169,34 @@ def execute(run: CircuitRun, out: Path, progress: Callable[[LossPoint], None] = 
     if done is not None:
         return done
     source = None if run.row.source is None else checkpoints.load(out / run.row.source / MODEL)
-    snapshots = Snapshots(out / run.name / SNAPSHOT, run.run_id)
-    model, points = train_circuit(run, source, progress, snapshots)
+    folder = out / run.name
+    snapshots = Snapshots(folder / SNAPSHOT, run.run_id)
     about = {"row": run.name, "run_id": run.run_id, "config": run.to_dict()}
+
+    def keep(step: int, model: Decoder) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoints.save(milestone(folder, step), model, about=about | {"step": step})
+
+    model, points = train_circuit(run, source, progress, snapshots, keep)
     record = {
         **about,
         "status": "finished" if math.isfinite(points[-1].loss) else "diverged",
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "source_sha256": None if source is None else checkpoints.digest(source.state_dict()),
         "model_sha256": checkpoints.digest(model.state_dict()),
-        "loss": [asdict(point) | {"loss": point.loss if math.isfinite(point.loss) else None} for point in points],
+        "loss": [point.to_dict() for point in points],
         "train_seconds": round(snapshots.seconds, 1),
     }
-    folder = out / run.name
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints.save(folder / MODEL, model, about=about)
     write_json(folder / RECORD, record)  # after the model, because its presence means that all is there
     snapshots.remove()
     return record
+
+
+def milestone(folder: Path, step: int) -> Path:
+    """Where the weights after so many steps are, for each of the ``MILESTONES`` of a training."""
+    return folder / f"step-{step:06d}.safetensors"
 
 
 def finished(run: CircuitRun, out: Path) -> dict[str, Any] | None:

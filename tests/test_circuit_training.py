@@ -1,5 +1,6 @@
 """Rows are trained, tested, resumed and refused; decisions are those of single precision and of decoding."""
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,10 @@ import torch
 
 from carryproof.benchmarks.configuration import Recipe
 from carryproof.benchmarks.engine import Engine
-from carryproof.benchmarks.train import LossPoint, Training
+from carryproof.benchmarks.train import Training
 from carryproof.circuits import accuracy
 from carryproof.circuits.accuracy import Judge, examine, hardest_problems, right
+from carryproof.circuits.curve import Point
 from carryproof.circuits.mixture import Mixture, draw
 from carryproof.circuits.running import Event, train_family
 from carryproof.circuits.snapshots import Snapshots
@@ -94,7 +96,7 @@ def test_a_training_that_was_killed_ends_with_the_same_bits(tmp_path: Path) -> N
     run = replace(ADDITION, recipe=replace(TINY, steps=120, muon_rate=0.02))
     expected, points = train_circuit(run)
 
-    def kill(point: LossPoint) -> None:
+    def kill(point: Point) -> None:
         if point.step > 100:
             raise KeyboardInterrupt
 
@@ -103,10 +105,15 @@ def test_a_training_that_was_killed_ends_with_the_same_bits(tmp_path: Path) -> N
 
     with pytest.raises(KeyboardInterrupt):
         train_circuit(run, progress=kill, snapshots=snapshots(run.run_id))
-    seen: list[LossPoint] = []
+    seen: list[Point] = []
     model, resumed = train_circuit(run, progress=seen.append, snapshots=snapshots(run.run_id))
     assert seen[0].step > 100 and resumed == points
     assert all(map(torch.equal, model.parameters(), expected.parameters()))
+    kept: dict[int, Decoder] = {}
+    again, _ = train_circuit(run, keep=lambda step, model: kept.update({step: copy.deepcopy(model)}))
+    begun, _ = begin(run, None)
+    assert [*kept] == [0, 100] and torch.equal(again.unembed.W_U, expected.unembed.W_U)
+    assert torch.equal(kept[0].unembed.W_U, begun.unembed.W_U)
     seen.clear()
     train_circuit(run, progress=seen.append, snapshots=snapshots("another"))
     assert seen == points
