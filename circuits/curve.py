@@ -5,7 +5,7 @@
 >>> config = DecoderConfig(d_vocab=15, n_ctx=10, d_model=8, n_heads=2, n_layers=1, encoding="absolute")
 >>> model = Decoder.init(config, torch.Generator().manual_seed(0))
 >>> point = watch(model, draw(Mixture(), digits=2, seed=0, first=0, count=50), step=0, loss=2.7)
->>> point.in_range, [2.5 < each < 3 for each in point.tokens]          # of sign, A2, A1, A0; ln 15 = 2.7
+>>> point.in_range, [2 < each < 4 for each in point.tokens]          # of sign, A2, A1, A0; ln 15 = 2.7
 (0.0, [True, True, True, True])
 """
 
