@@ -29,7 +29,7 @@ from torch import Tensor
 from carryproof.circuits.algorithms import Algorithm
 from carryproof.circuits.bootstrap import Estimate, estimates
 from carryproof.circuits.graphs import Values
-from carryproof.circuits.nodes import NEURON, Node, every_node
+from carryproof.circuits.nodes import NEURON, Node, every_node, every_stream
 from carryproof.circuits.patching import patched_right
 from carryproof.circuits.recording import record
 from carryproof.circuits.swaps import Swap
@@ -116,20 +116,22 @@ def whole_interchange(
 def random_sets(
     model: Decoder, nodes: Collection[Node], generator: torch.Generator, count: int
 ) -> list[tuple[Node, ...]]:
-    """Control: as many other heads and MLPs of the model as there are nodes, drawn ``count`` times.
+    """Control: as many other heads, MLPs and residual streams of the model as there are nodes, drawn ``count`` times.
 
-    Each node is replaced by one of its layer and kind where such a one is left, else by any. Raises ``ValueError`` for
-    neurons, and if the model has too few others.
+    Each node is replaced by one of its layer and kind where such a one is left, else by any head or MLP. Raises
+    ``ValueError`` for neurons, and if the model has too few others.
     """
     config = model.config
     if any(node.kind == NEURON for node in nodes):
         raise bad("nodes", ", ".join(map(str, nodes)), "heads and MLPs")
     others = [node for node in every_node(config) if node not in set(nodes)]
+    streams = [node for node in every_stream(config) if node not in set(nodes)]
     if len(others) < len(nodes):
         raise bad("nodes", f"{len(nodes)} nodes", f"at most {len(every_node(config)) // 2}, to draw as many others")
     drawn = []
     for _ in range(count):
         left = [others[index] for index in torch.randperm(len(others), generator=generator).tolist()]
+        left += [streams[index] for index in torch.randperm(len(streams), generator=generator).tolist()]
         taken = []
         for node in sorted(nodes):
             alike = [each for each in left if (each.layer, each.kind) == (node.layer, node.kind)]
