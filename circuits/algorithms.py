@@ -1,4 +1,4 @@
-"""Addition, subtraction and both, as causal graphs: the algorithm that trained models are said to compute.
+"""Addition, subtraction and both, as causal graphs: the algorithms that trained models are said to compute.
 
 Every column gives a digit, whether it carries or borrows, and which of three states it is in: it carries (1), it does
 not (0), or it passes on what comes from below (U); TriAdd resolves a cascade of them from the units up. Names are those
@@ -47,6 +47,7 @@ BRANCHES = {
     "M": _Branch(digit="MD", value=lambda a, b: (a - b) % BASE, flag="MB", sends=np.less, step=-1),
     "N": _Branch(digit="ND", value=lambda a, b: (b - a) % BASE, flag="NB", sends=np.greater, step=-1),
 }
+POSITIVE, NEGATIVE = (tuple(BRANCHES).index(letter) for letter in "MN")  # differences, as SLT selects them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +104,7 @@ def mixed(digits: int, cascade: str = "parallel") -> Algorithm:
         Variable(name="OP", values=SIGNS),
         Variable(name="OPR", values=SIGNS, parents=("OP",), rule=np.asarray),
         Variable(name="SGN", values=SIGNS, parents=("OPR", f"A{digits - 1}.MV"), rule=np.logical_and),
-        Variable(name="SLT", values=tuple(BRANCHES), parents=("OPR", "SGN"), rule=lambda opr, sgn: opr * (1 + sgn)),
+        Variable(name="SLT", values=tuple(BRANCHES), parents=("OPR", "SGN"), rule=_select),
         Variable(
             name=f"A{digits}",
             values=FLAG,
@@ -114,7 +115,37 @@ def mixed(digits: int, cascade: str = "parallel") -> Algorithm:
     return _algorithm("mixed", digits, cascade, OPERATIONS, letters="SMN", choice=("SLT",), rest=rest)
 
 
-ALGORITHMS = {"addition": addition, "subtraction": subtraction, "mixed": mixed}
+def complement(digits: int, cascade: str = "parallel") -> Algorithm:
+    """Both by one addition, with the borrow as an end-around carry: what trained mixed models compute.
+
+    Column k adds D and CE, which is D' or, where the operator subtracts, 9 - D'; CA is the digit of that sum and CT its
+    state. A difference is below 0 where no carry leaves the top, one having come in: that is OUT. SLT is the choice
+    that is left once the sign is known: a difference from 0 up (M) has a carry into the units, IN, and one below 0 (N)
+    has none and each digit is taken from 9. Every column passes on, the units too. ``cascade`` as in addition.
+    """
+    _require(digits, cascade)
+    places = range(digits)
+    columns = [each for place in places for each in _complemented(place, cascade)]
+    rest = (
+        Variable(name="OP", values=SIGNS),
+        Variable(name="OPR", values=SIGNS, parents=("OP",), rule=np.asarray),
+        Variable(name="OUT", values=FLAG, parents=(*_parallel("C", digits - 1), "OPR"), rule=tri_add),
+        Variable(name="SGN", values=SIGNS, parents=("OPR", "OUT"), rule=np.greater),
+        Variable(name="SLT", values=tuple(BRANCHES), parents=("OPR", "SGN"), rule=_select),
+        Variable(name="IN", values=FLAG, parents=("SLT",), rule=_comes_around),
+        Variable(
+            name=f"A{digits}",
+            values=FLAG,
+            parents=("SLT", f"A{digits - 1}.CV"),
+            rule=lambda selected, carry: np.where(selected == 0, carry, 0),
+        ),
+    )
+    outputs = _outputs(digits)
+    graph = Graph(name="complement", variables=(*_operands(digits), *columns, *rest), outputs=outputs)
+    return Algorithm(graph=graph, digits=digits, operations=OPERATIONS)
+
+
+ALGORITHMS = {"addition": addition, "subtraction": subtraction, "mixed": mixed, "complement": complement}
 
 
 def position(name: str, digits: int) -> int:
@@ -160,11 +191,8 @@ def _algorithm(
     choice: tuple[str, ...],
     rest: tuple[Variable, ...],
 ) -> Algorithm:
-    require_digits("digits", digits)
-    if cascade not in CASCADES:
-        raise unknown("cascade", cascade, CASCADES)
+    _require(digits, cascade)
     places = range(digits)
-    operands = [Variable(name=f"{operand}{place}", values=DECIMAL) for operand in ("D", "D'") for place in places]
     columns = [
         each
         for letter in letters
@@ -173,9 +201,23 @@ def _algorithm(
         if letter != "N" or place < digits - 1 or each.name == f"A{place}.ND"  # no difference borrows out of its top
     ]
     answer = [_digit(place, letters, choice) for place in places]
-    outputs = ("SGN", *(f"A{place}" for place in reversed(range(digits + 1))))
-    graph = Graph(name=name, variables=(*operands, *columns, *answer, *rest), outputs=outputs)
+    variables = (*_operands(digits), *columns, *answer, *rest)
+    graph = Graph(name=name, variables=variables, outputs=_outputs(digits))
     return Algorithm(graph=graph, digits=digits, operations=operations)
+
+
+def _require(digits: int, cascade: str) -> None:
+    require_digits("digits", digits)
+    if cascade not in CASCADES:
+        raise unknown("cascade", cascade, CASCADES)
+
+
+def _operands(digits: int) -> list[Variable]:
+    return [Variable(name=f"{each}{place}", values=DECIMAL) for each in ("D", "D'") for place in range(digits)]
+
+
+def _outputs(digits: int) -> tuple[str, ...]:
+    return ("SGN", *(f"A{place}" for place in reversed(range(digits + 1))))
 
 
 def _column(letter: str, place: int, cascade: str) -> list[Variable]:
@@ -200,6 +242,51 @@ def _column(letter: str, place: int, cascade: str) -> list[Variable]:
         rule=lambda sends, a, b: _tri_state(sends, a == b),
     )
     return [*variables, state]
+
+
+def _complemented(place: int, cascade: str) -> list[Variable]:
+    """The variables of one column that adds D and D' or 9 - D', with its digit of the answer."""
+    here, below = f"A{place}", f"A{place - 1}.CV" if place else "IN"
+    operands, states = (f"D{place}", f"{here}.CE"), CASCADES[cascade]("C", place)
+    whole = cascade == "parallel" or not place  # a cascade that begins at the units
+
+    def leaves(*parents: Values) -> Values:
+        return tri_add(*parents[:-1], _comes_around(parents[-1]))
+
+    return [
+        Variable(name=f"{here}.CE", values=DECIMAL, parents=("OP", f"D'{place}"), rule=_nines),
+        Variable(name=f"{here}.CA", values=DECIMAL, parents=operands, rule=BRANCHES["S"].value),
+        Variable(
+            name=f"{here}.CT",
+            values=DOMAIN,
+            parents=operands,
+            rule=lambda a, b: _tri_state(a + b >= BASE, a + b == BASE - 1),
+        ),
+        Variable(
+            name=f"{here}.CV",
+            values=FLAG,
+            parents=(*states, "SLT") if whole else states,
+            rule=leaves if whole else tri_add,
+        ),
+        Variable(
+            name=here,
+            values=DECIMAL,
+            parents=("SLT", f"{here}.CA", below),
+            rule=lambda selected, digit, carry: _nines(selected == NEGATIVE, (digit + carry) % BASE),
+        ),
+    ]
+
+
+def _select(operator: Values, sign: Values) -> Values:
+    return operator * (1 + sign)
+
+
+def _comes_around(selected: Values) -> Values:
+    return np.where(selected == POSITIVE, 1, 0)
+
+
+def _nines(taken: Given, digit: Values) -> Values:
+    return np.where(taken, BASE - 1 - digit, digit)
 
 
 def _tri_state(sends: Given, passes: Given) -> Values:
