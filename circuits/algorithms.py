@@ -121,7 +121,7 @@ def complement(digits: int, cascade: str = "parallel") -> Algorithm:
     Column k adds D and CE, which is D' or, where the operator subtracts, 9 - D'; CA is the digit of that sum and CT its
     state. A difference is below 0 where no carry leaves the top, one having come in: that is OUT. SLT is the choice
     that is left once the sign is known: a difference from 0 up (M) has a carry into the units, IN, and one below 0 (N)
-    has none and each digit is taken from 9. Every column passes on, the units too. ``cascade`` as in addition.
+    has none, and NEG takes each digit from 9. Every column may pass on, the units too. ``cascade`` as in addition.
     """
     _require(digits, cascade)
     places = range(digits)
@@ -268,11 +268,12 @@ def _complemented(place: int, cascade: str) -> list[Variable]:
             parents=(*states, "SLT") if whole else states,
             rule=leaves if whole else tri_add,
         ),
+        Variable(name=f"NEG{place}", values=FLAG, parents=("SLT",), rule=lambda selected: selected == NEGATIVE),
         Variable(
             name=here,
             values=DECIMAL,
-            parents=("SLT", f"{here}.CA", below),
-            rule=lambda selected, digit, carry: _nines(selected == NEGATIVE, (digit + carry) % BASE),
+            parents=(f"NEG{place}", f"{here}.CA", below),
+            rule=lambda negative, digit, carry: _nines(negative, (digit + carry) % BASE),
         ),
     ]
 
