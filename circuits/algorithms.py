@@ -104,7 +104,7 @@ def mixed(digits: int, cascade: str = "parallel") -> Algorithm:
         Variable(name="OP", values=SIGNS),
         Variable(name="OPR", values=SIGNS, parents=("OP",), rule=np.asarray),
         Variable(name="SGN", values=SIGNS, parents=("OPR", f"A{digits - 1}.MV"), rule=np.logical_and),
-        Variable(name="SLT", values=tuple(BRANCHES), parents=("OPR", "SGN"), rule=_select),
+        Variable(name="SLT", values=tuple(BRANCHES), parents=("OPR", "SGN"), rule=lambda opr, sgn: opr * (1 + sgn)),
         Variable(
             name=f"A{digits}",
             values=FLAG,
@@ -119,8 +119,8 @@ def complement(digits: int, cascade: str = "parallel") -> Algorithm:
     """Both by one addition, with the borrow as an end-around carry: what trained mixed models compute.
 
     Column k adds D and CE, which is D' or, where the operator subtracts, 9 - D'; CA is the digit of that sum and CT its
-    state. A difference is below 0 where no carry leaves the top, one having come in: that is OUT. SLT is the choice
-    that is left once the sign is known: a difference from 0 up (M) has a carry into the units, IN, and one below 0 (N)
+    state. A difference is below 0 where no carry leaves the top, one having come in: that is OUT, and OPR is the operator
+    as it is read for the sign. SLT is the choice that is left once the sign is known: a difference from 0 up (M) has a carry into the units, IN, and one below 0 (N)
     has none, and NEG takes each digit from 9. Every column may pass on, the units too. ``cascade`` as in addition.
     """
     _require(digits, cascade)
@@ -131,7 +131,12 @@ def complement(digits: int, cascade: str = "parallel") -> Algorithm:
         Variable(name="OPR", values=SIGNS, parents=("OP",), rule=np.asarray),
         Variable(name="OUT", values=FLAG, parents=(*_parallel("C", digits - 1), "OPR"), rule=tri_add),
         Variable(name="SGN", values=SIGNS, parents=("OPR", "OUT"), rule=np.greater),
-        Variable(name="SLT", values=tuple(BRANCHES), parents=("OPR", "SGN"), rule=_select),
+        Variable(
+            name="SLT",
+            values=tuple(BRANCHES),
+            parents=("OP", "SGN"),
+            rule=lambda operator, sign: np.where(sign, NEGATIVE, operator),
+        ),
         Variable(name="IN", values=FLAG, parents=("SLT",), rule=_comes_around),
         Variable(
             name=f"A{digits}",
@@ -276,10 +281,6 @@ def _complemented(place: int, cascade: str) -> list[Variable]:
             rule=lambda negative, digit, carry: _nines(negative, (digit + carry) % BASE),
         ),
     ]
-
-
-def _select(operator: Values, sign: Values) -> Values:
-    return operator * (1 + sign)
 
 
 def _comes_around(selected: Values) -> Values:
