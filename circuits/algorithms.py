@@ -119,9 +119,10 @@ def complement(digits: int, cascade: str = "parallel") -> Algorithm:
     """Both by one addition, with the borrow as an end-around carry: what trained mixed models compute.
 
     Column k adds D and CE, which is D' or, where the operator subtracts, 9 - D'; CA is the digit of that sum and CT its
-    state. A difference is below 0 where no carry leaves the top, one having come in: that is OUT, and OPR is the operator
-    as it is read for the sign. SLT is the choice that is left once the sign is known: a difference from 0 up (M) has a carry into the units, IN, and one below 0 (N)
-    has none, and NEG takes each digit from 9. Every column may pass on, the units too. ``cascade`` as in addition.
+    state. A difference is below 0 where no carry leaves the top, one having come in: that is OUT, and OPR is the
+    operator as it is read for the sign. SLT is the choice that is left once the sign is known: a difference from 0 up
+    (M) has a carry into the units, IN, and one below 0 (N) has none, and NEG takes each digit from 9. Every column may
+    pass on, the units too. ``cascade`` as in addition.
     """
     _require(digits, cascade)
     places = range(digits)
