@@ -89,13 +89,17 @@ def addition(digits: int, cascade: str = "parallel") -> Algorithm:
 
 
 def subtraction(digits: int, cascade: str = "parallel") -> Algorithm:
-    """D - D': the sign is that of the last borrow, and chooses between D - D' and D' - D. ``cascade`` as in addition.
+    """D - D': the sign is that of the last borrow, and chooses between D - D' and D' - D: NEG3 is the choice for A3.
 
-    A model that is given the true sign reads it from the text: there an intervention on SGN shows in the sign alone.
+    ``cascade`` as in addition. A model that writes the sign first reads it from the text to choose.
     """
+    chosen = tuple(f"NEG{place}" for place in range(digits))
+    negative = [Variable(name=name, values=FLAG, parents=("SGN",), rule=np.asarray) for name in chosen]
     top = Variable(name=f"A{digits}", values=DECIMAL[:1], rule=lambda: 0)
     sign = Variable(name="SGN", values=SIGNS, parents=(f"A{digits - 1}.MV",), rule=np.asarray)
-    return _algorithm("subtraction", digits, cascade, ("sub",), letters="MN", choice=("SGN",), rest=(sign, top))
+    return _algorithm(
+        "subtraction", digits, cascade, ("sub",), letters="MN", choice=chosen, rest=(sign, top, *negative)
+    )
 
 
 def mixed(digits: int, cascade: str = "parallel") -> Algorithm:
@@ -112,30 +116,30 @@ def mixed(digits: int, cascade: str = "parallel") -> Algorithm:
             rule=lambda selected, carry: np.where(selected == 0, carry, 0),
         ),
     )
-    return _algorithm("mixed", digits, cascade, OPERATIONS, letters="SMN", choice=("SLT",), rest=rest)
+    return _algorithm("mixed", digits, cascade, OPERATIONS, letters="SMN", choice=("SLT",) * digits, rest=rest)
 
 
 def complement(digits: int, cascade: str = "parallel") -> Algorithm:
     """Both by one addition, with the borrow as an end-around carry: what trained mixed models compute.
 
-    Column k adds D and CE, which is D' or, where the operator subtracts, 9 - D'; CA is the digit of that sum and CT its
-    state. A difference is below 0 where no carry leaves the top, one having come in: that is OUT, and OPR is the
-    operator as it is read for the sign. SLT is the choice that is left once the sign is known: a difference from 0 up
-    (M) has a carry into the units, IN, and one below 0 (N) has none, and NEG takes each digit from 9. Every column may
-    pass on, the units too. ``cascade`` as in addition.
+    A column adds D and D' or, where it subtracts, 9 - D'; CA is the digit of that sum and CT its state, which may be U
+    in the units too. A difference is below 0 where no carry leaves the top, one having come in: that is OUT. SLT is the
+    choice that is left once the sign is known: a difference from 0 up (M) has a carry into the units, IN, and one below
+    0 (N) has none, and NEG3 takes A3 from 9. The operator is read in every column (``A3.OPR``), for the sign
+    (``SGN.OPR``) and for the choice (``SLT.OPR``). ``cascade`` as in addition.
     """
     _require(digits, cascade)
     places = range(digits)
     columns = [each for place in places for each in _complemented(place, cascade)]
     rest = (
         Variable(name="OP", values=SIGNS),
-        Variable(name="OPR", values=SIGNS, parents=("OP",), rule=np.asarray),
-        Variable(name="OUT", values=FLAG, parents=(*_parallel("C", digits - 1), "OPR"), rule=tri_add),
-        Variable(name="SGN", values=SIGNS, parents=("OPR", "OUT"), rule=np.greater),
+        *(Variable(name=f"{by}.OPR", values=SIGNS, parents=("OP",), rule=np.asarray) for by in ("SGN", "SLT")),
+        Variable(name="OUT", values=FLAG, parents=(*_parallel("C", digits - 1), "SGN.OPR"), rule=tri_add),
+        Variable(name="SGN", values=SIGNS, parents=("SGN.OPR", "OUT"), rule=np.greater),
         Variable(
             name="SLT",
             values=tuple(BRANCHES),
-            parents=("OP", "SGN"),
+            parents=("SLT.OPR", "SGN"),
             rule=lambda operator, sign: np.where(sign, NEGATIVE, operator),
         ),
         Variable(name="IN", values=FLAG, parents=("SLT",), rule=_comes_around),
@@ -187,6 +191,15 @@ def tri_add(*states: Values) -> Values:
     return carry
 
 
+def sum_state(total: Values) -> Values:
+    """Which of three states a column with this sum of digits is in.
+
+    >>> [DOMAIN[state] for state in sum_state(np.array([8, 9, 10]))]
+    ['0', 'U', '1']
+    """
+    return _tri_state(total >= BASE, total == BASE - 1)
+
+
 def _algorithm(
     name: str,
     digits: int,
@@ -194,7 +207,7 @@ def _algorithm(
     operations: tuple[str, ...],
     *,
     letters: str,
-    choice: tuple[str, ...],
+    choice: tuple[str, ...],  # for each place, or for none
     rest: tuple[Variable, ...],
 ) -> Algorithm:
     _require(digits, cascade)
@@ -206,7 +219,7 @@ def _algorithm(
         for each in _column(letter, place, cascade)
         if letter != "N" or place < digits - 1 or each.name == f"A{place}.ND"  # no difference borrows out of its top
     ]
-    answer = [_digit(place, letters, choice) for place in places]
+    answer = [_digit(place, letters, choice[place : place + 1]) for place in places]
     variables = (*_operands(digits), *columns, *answer, *rest)
     graph = Graph(name=name, variables=variables, outputs=_outputs(digits))
     return Algorithm(graph=graph, digits=digits, operations=operations)
@@ -253,20 +266,19 @@ def _column(letter: str, place: int, cascade: str) -> list[Variable]:
 def _complemented(place: int, cascade: str) -> list[Variable]:
     """The variables of one column that adds D and D' or 9 - D', with its digit of the answer."""
     here, below = f"A{place}", f"A{place - 1}.CV" if place else "IN"
-    operands, states = (f"D{place}", f"{here}.CE"), CASCADES[cascade]("C", place)
+    terms, states = (f"D{place}", f"D'{place}", f"{here}.OPR"), CASCADES[cascade]("C", place)
     whole = cascade == "parallel" or not place  # a cascade that begins at the units
 
     def leaves(*parents: Values) -> Values:
         return tri_add(*parents[:-1], _comes_around(parents[-1]))
 
     return [
-        Variable(name=f"{here}.CE", values=DECIMAL, parents=("OP", f"D'{place}"), rule=_nines),
-        Variable(name=f"{here}.CA", values=DECIMAL, parents=operands, rule=BRANCHES["S"].value),
+        Variable(name=f"{here}.OPR", values=SIGNS, parents=("OP",), rule=np.asarray),
         Variable(
-            name=f"{here}.CT",
-            values=DOMAIN,
-            parents=operands,
-            rule=lambda a, b: _tri_state(a + b >= BASE, a + b == BASE - 1),
+            name=f"{here}.CA", values=DECIMAL, parents=terms, rule=lambda a, b, minus: (a + _nines(minus, b)) % BASE
+        ),
+        Variable(
+            name=f"{here}.CT", values=DOMAIN, parents=terms, rule=lambda a, b, minus: sum_state(a + _nines(minus, b))
         ),
         Variable(
             name=f"{here}.CV",
