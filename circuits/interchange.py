@@ -22,8 +22,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Shaped
 from torch import Tensor
 
 from carryproof.circuits.algorithms import Algorithm
@@ -38,6 +39,7 @@ from carryproof.models.decoder import Decoder
 from carryproof.theory.errors import bad, require_integer
 
 Alignment = Mapping[str, Collection[Node]]  # for each variable of a graph, the nodes that carry it
+Round = tuple[Bool[Tensor, "pair row"], Bool[Tensor, "pair row"]]  # tokens as expected, and those that must change
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,28 +91,32 @@ def whole_interchange(
     together, from one source. Intervals are over the problems, each of which is the base once a round. Raises
     ``ValueError`` if the alignment is empty, names no node for a variable, or no round expects a change.
     """
-    require_integer("rounds", rounds, 1)
-    groups = _sharing(alignment)
-    everywhere = record(model, problems)
-    given = algorithm.inputs(problems)
-    values = algorithm.graph.run(given)
-    found = []
-    for _ in range(rounds):
-        chosen = torch.rand(len(groups), generator=generator) < torch.rand(1, generator=generator)
-        chosen[torch.randint(len(groups), (1,), generator=generator)] = True  # at least one
-        moved: dict[str, Values] = {}
-        patch: dict[Node, Tensor] = {}
-        for index in chosen.nonzero()[:, 0].tolist():
-            order = torch.randint(len(problems), (len(problems),), generator=generator)
-            for variable in groups[index]:
-                moved[variable] = values[variable][order.numpy()]
-                patch |= {node: everywhere.output(node)[order] for node in alignment[variable]}
-        expected = algorithm.tokens(algorithm.graph.run(given, moved))
-        base = record(model, problems, expected)
-        found.append((patched_right(base, [patch])[0], base.answers != everywhere.answers))
-    if not any(bool(changes.any()) for _, changes in found):
-        raise bad("alignment", ", ".join(alignment), "variables of which some change an answer")
-    return _result(found, generator)
+    return _result(_rounds(model, algorithm, alignment, problems, generator, rounds), generator)
+
+
+def whole_interchange_by(
+    model: Decoder,
+    algorithm: Algorithm,
+    alignment: Alignment,
+    problems: Problems,
+    labels: Shaped[np.ndarray, " problem"],
+    generator: torch.Generator,
+    *,
+    rounds: int = 16,
+) -> dict[str, Interchange]:
+    """As ``whole_interchange``, apart for the bases of each label, while the sources are of all.
+
+    With problems of both operations, labelled by what they are, values move between additions and subtractions.
+    Raises ``ValueError`` for labels that are not one for each problem, and as ``whole_interchange`` does.
+    """
+    if labels.shape != (len(problems),):
+        raise bad("shape of labels", list(labels.shape), str([len(problems)]))
+    found = _rounds(model, algorithm, alignment, problems, generator, rounds)
+    members = {label: torch.from_numpy(labels == label) for label in np.unique(labels).tolist()}
+    return {
+        label: _result([(hit[member], changes[member]) for hit, changes in found], generator)
+        for label, member in members.items()
+    }
 
 
 def random_sets(
@@ -146,9 +152,40 @@ def untrained(model: Decoder, generator: torch.Generator) -> Decoder:
     return Decoder.init(model.config, generator).to(model.embed.W_E.device)
 
 
-def _result(
-    rounds: Sequence[tuple[Bool[Tensor, "pair row"], Bool[Tensor, "pair row"]]], generator: torch.Generator
-) -> Interchange:
+def _rounds(
+    model: Decoder,
+    algorithm: Algorithm,
+    alignment: Alignment,
+    problems: Problems,
+    generator: torch.Generator,
+    rounds: int,
+) -> list[Round]:
+    """Of every round, which tokens are as expected and which must change."""
+    require_integer("rounds", rounds, 1)
+    groups = _sharing(alignment)
+    everywhere = record(model, problems)
+    given = algorithm.inputs(problems)
+    values = algorithm.graph.run(given)
+    found = []
+    for _ in range(rounds):
+        chosen = torch.rand(len(groups), generator=generator) < torch.rand(1, generator=generator)
+        chosen[torch.randint(len(groups), (1,), generator=generator)] = True  # at least one
+        moved: dict[str, Values] = {}
+        patch: dict[Node, Tensor] = {}
+        for index in chosen.nonzero()[:, 0].tolist():
+            order = torch.randint(len(problems), (len(problems),), generator=generator)
+            for variable in groups[index]:
+                moved[variable] = values[variable][order.numpy()]
+                patch |= {node: everywhere.output(node)[order] for node in alignment[variable]}
+        expected = algorithm.tokens(algorithm.graph.run(given, moved))
+        base = record(model, problems, expected)
+        found.append((patched_right(base, [patch])[0], base.answers != everywhere.answers))
+    if not any(bool(changes.any()) for _, changes in found):
+        raise bad("alignment", ", ".join(alignment), "variables of which some change an answer")
+    return found
+
+
+def _result(rounds: Sequence[Round], generator: torch.Generator) -> Interchange:
     """From which tokens are as expected and which must change, for the same problems once a round."""
     amounts, weights = [], []
     for hit, changes in rounds:
