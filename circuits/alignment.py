@@ -16,11 +16,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Shaped
 
 from carryproof.circuits.algorithms import Algorithm
 from carryproof.circuits.assignment import Assignment, decide, grown, halves, scores
-from carryproof.circuits.interchange import Alignment, Interchange, random_sets, untrained, whole_interchange
+from carryproof.circuits.interchange import Alignment, Interchange, random_sets, untrained, whole_interchange_by
 from carryproof.circuits.nodes import Node, every_node, every_stream, parse
 from carryproof.circuits.swaps import contrasting
 from carryproof.circuits.texts import Problems
@@ -29,6 +31,7 @@ from carryproof.models.decoder import Decoder
 PAIRS = 200  # of each swap: half to search with, half to decide by
 AT_LEAST = 0.9
 CONTROLS = 3  # alignments to other places
+ROUNDS = 16
 _COLUMN = re.compile(r"(A\d+)\.\w*[^V]")  # of a variable that is one column's; those that end in V are cascades
 
 
@@ -116,22 +119,27 @@ def examine_whole(
     algorithm: Algorithm,
     alignment: Alignment,
     problems: Problems,
+    labels: Shaped[np.ndarray, " problem"],
     generator: torch.Generator,
     *,
-    rounds: int = 16,
-) -> Whole:
-    """Interchange at an alignment, at ``CONTROLS`` others of equal size, and in an untrained model.
+    rounds: int = ROUNDS,
+) -> dict[str, Whole]:
+    """Interchange at an alignment, at ``CONTROLS`` others of equal size, and in an untrained model: for the problems of
+    each label, with sources of all, so that values move between operations too.
 
-    Raises ``ValueError`` as ``whole_interchange`` does.
+    Raises ``ValueError`` as ``whole_interchange_by`` does.
     """
 
-    def measured(model: Decoder, alignment: Alignment) -> Interchange:
-        return whole_interchange(model, algorithm, alignment, problems, generator, rounds=rounds)
+    def measured(model: Decoder, alignment: Alignment) -> dict[str, Interchange]:
+        return whole_interchange_by(model, algorithm, alignment, problems, labels, generator, rounds=rounds)
 
     result = measured(model, alignment)
-    random = tuple(measured(model, _elsewhere(model, alignment, generator)) for _ in range(CONTROLS))
+    random = [measured(model, _elsewhere(model, alignment, generator)) for _ in range(CONTROLS)]
     blank = measured(untrained(model, generator), alignment)
-    return Whole(result=result, random=random, untrained=blank)
+    return {
+        label: Whole(result=result[label], random=tuple(each[label] for each in random), untrained=blank[label])
+        for label in result
+    }
 
 
 def _elsewhere(model: Decoder, alignment: Alignment, generator: torch.Generator) -> Mapping[str, tuple[Node, ...]]:

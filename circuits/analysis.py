@@ -18,16 +18,18 @@ computes the addition graph: holds
 11 nodes do add, all else at its mean: holds
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Shaped
 
 from carryproof.benchmarks.configuration import FIRST_TEST_SEED
 from carryproof.circuits.ablation import impacts, redundant_sets, search_neurons
 from carryproof.circuits.ablation import search as search_nodes
+from carryproof.circuits.algorithms import Algorithm
 from carryproof.circuits.alignment import PAIRS, align, examine_whole, groups, place
 from carryproof.circuits.assignment import Assignment, assign
 from carryproof.circuits.attribution import attribution
@@ -55,7 +57,8 @@ NO_CIRCUIT: dict[str, Any] = {"nodes": {}, "kept": Estimate(value=0.0, low=0.0, 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """How to search: the number of problems, equally many of every class; the seed of their stream and of all draws;
-    what ablated nodes write; the impact that a useful node has at least; and whether neurons are searched too.
+    what ablated nodes write; the impact that a useful node has at least; whether neurons are searched too; and the
+    causal graph by its name in ``ALGORITHMS``, or None for the first that there is for the model's operations.
     """
 
     problems: int = 600
@@ -63,6 +66,7 @@ class Settings:
     alternative: str = "resample"
     floor: float = 0.0
     neurons: bool = False
+    graph: str | None = None
 
     def __post_init__(self) -> None:
         require_integer("problems", self.problems, 20)
@@ -83,8 +87,8 @@ ALTERNATIVES: dict[str, Callable[[Recording, torch.Generator], Alternative]] = {
 def search(subject: Subject, settings: Settings, stages: Stages) -> dict[str, Any]:
     """Locate: the contents of ``search.json``."""
     config, alternatives = subject.model.config, ALTERNATIVES[settings.alternative]
-    problems = _problems(subject, subject.operations, settings, SEARCHED)
-    recording = record(subject.model, problems)
+    problems = _problems(subject, settings, SEARCHED)
+    recording, algorithm = record(subject.model, problems), subject.algorithm(settings.graph)
 
     def useful(generator: torch.Generator) -> dict[str, Any]:
         alternative = alternatives(recording, generator)
@@ -102,7 +106,9 @@ def search(subject: Subject, settings: Settings, stages: Stages) -> dict[str, An
     candidates = [node for position in located["positions"] for node in at_position(config, int(position))]
 
     def variables(generator: torch.Generator) -> dict[str, Any]:
-        return {each.variable: each.to_dict() for each in _assigned(subject, problems, candidates, generator)}
+        return {
+            each.variable: each.to_dict() for each in _assigned(subject, algorithm, problems, candidates, generator)
+        }
 
     def circuit(generator: torch.Generator) -> dict[str, Any]:
         alternative = alternatives(recording, generator)
@@ -161,7 +167,7 @@ def ablate(subject: Subject, sets: Sequence[Sequence[Node]], settings: Settings)
 
     Raises ``ValueError`` for a node that the model does not have.
     """
-    recording = record(subject.model, _problems(subject, subject.operations, settings, SEARCHED))
+    recording = record(subject.model, _problems(subject, settings, SEARCHED))
     generator = torch.Generator().manual_seed(settings.seed)
     broken = {
         name: impacts(recording, sets, make(recording, generator), generator) for name, make in ALTERNATIVES.items()
@@ -182,26 +188,21 @@ def examine(subject: Subject, found: Mapping[str, Any], stages: Stages) -> dict[
     about = subject.to_dict()
     if found["model"] != about:
         raise bad("search", f"of {found['model']['name']}", f"one of {about['name']} with the same weights")
-    settings, algorithm = Settings(**found["settings"]), subject.algorithm
+    settings = Settings(**found["settings"])
+    algorithm = subject.algorithm(settings.graph)
     alignment = align(found["variables"], groups(algorithm))
     kept = [parse(name) for name in found["circuit"]["nodes"]]
-    whole, circuits = {}, list[dict[str, Any]]()
-    sets: dict[str, tuple[str, ...]] = {operation: (operation,) for operation in subject.operations}
-    if len(sets) > 1:
-        sets[" and ".join(sets)] = subject.operations
-    for name, operations in sets.items():
-        problems = _problems(subject, operations, settings, TESTED)
+    every = _problems(subject, settings, TESTED)
+    behaviours = _behaviours(every)
 
-        def graph(generator: torch.Generator, problems: Problems = problems) -> dict[str, Any]:
-            return examine_whole(subject.model, algorithm, alignment, problems, generator).to_dict()
+    def graph(generator: torch.Generator) -> dict[str, Any]:
+        whole = examine_whole(subject.model, algorithm, alignment, every, behaviours, generator)
+        return {name: each.to_dict() for name, each in whole.items()}
 
-        if alignment:
-            whole[name] = stages.run(f"interchange, {name}", graph)
-    every = _problems(subject, subject.operations, settings, TESTED)
-    behaviour = np.array([BEHAVIOURS[label[0]] for label in classify(every)])
-    reference = record(subject.model, _problems(subject, subject.operations, settings, SEARCHED))
+    whole = stages.run("interchange", graph) if alignment else {}
+    reference, circuits = record(subject.model, _problems(subject, settings, SEARCHED)), list[dict[str, Any]]()
     for name in subject.behaviours if kept else ():
-        recording = record(subject.model, every.at(behaviour == name))
+        recording = record(subject.model, every.at(behaviours == name))
         for how in ("resample", "mean"):
 
             def left(generator: torch.Generator, recording: Recording = recording, how: str = how) -> dict[str, Any]:
@@ -224,13 +225,17 @@ def examine(subject: Subject, found: Mapping[str, Any], stages: Stages) -> dict[
     return tested | {"claims": [claim.to_dict() for claim in claims(found, tested)], "seconds": stages.seconds}
 
 
-def _problems(subject: Subject, operations: Iterable[str], settings: Settings, stream: int) -> Problems:
-    return balanced(operations, digits=subject.digits, seed=stream + 2 * settings.seed, count=settings.problems)
+def _problems(subject: Subject, settings: Settings, stream: int) -> Problems:
+    return balanced(subject.operations, digits=subject.digits, seed=stream + 2 * settings.seed, count=settings.problems)
+
+
+def _behaviours(problems: Problems) -> Shaped[np.ndarray, " problem"]:
+    return np.array([BEHAVIOURS[label[0]] for label in classify(problems)])
 
 
 def _right(recording: Recording, generator: torch.Generator) -> dict[str, Any]:
     """The share of right answers, for each behaviour that there is."""
-    behaviours = np.array([BEHAVIOURS[label[0]] for label in classify(recording.problems)])
+    behaviours = _behaviours(recording.problems)
     names = [name for name in BEHAVIOURS.values() if (behaviours == name).any()]
     member = torch.stack([torch.from_numpy(behaviours == name) for name in names], dim=1).float()  # [problem case]
     right = recording.right.all(dim=1, keepdim=True).cpu().float().expand(-1, len(names))
@@ -238,10 +243,10 @@ def _right(recording: Recording, generator: torch.Generator) -> dict[str, Any]:
 
 
 def _assigned(
-    subject: Subject, problems: Problems, candidates: list[Node], generator: torch.Generator
+    subject: Subject, algorithm: Algorithm, problems: Problems, candidates: list[Node], generator: torch.Generator
 ) -> Iterator[Assignment]:
     """Where variables are: those that move together, then each of them for itself among heads and MLPs."""
-    model, algorithm = subject.model, subject.algorithm
+    model = subject.model
     for group in groups(algorithm):
         yield place(model, algorithm, group, problems, candidates, generator)
         for name in group if len(group) > 1 else ():

@@ -19,7 +19,7 @@ from carryproof.circuits.bootstrap import Estimate
 from carryproof.theory.errors import bad
 
 HOLDS, FAILS, OPEN, UNTESTED = "holds", "fails", "open", "not testable"
-GRAPH_AT_LEAST = {"addition": 0.95, "subtraction": 0.9, "mixed": 0.9}
+GRAPH_AT_LEAST = {"addition": 0.95, "subtraction": 0.9, "mixed": 0.9, "complement": 0.9}
 CIRCUIT_AT_LEAST = {"add": 0.9, "sub_positive": 0.8, "sub_negative": 0.8}
 ABLATED = {"resample": "resampled", "mean": "at its mean"}
 
@@ -65,9 +65,9 @@ def claims(found: Mapping[str, Any], tested: Mapping[str, Any]) -> list[Claim]:
     if not any(share["value"] for share in found["right"].values()):
         return [Claim(statement=f"computes the {graph} graph", verdict=UNTESTED, reason="it answers nothing right")]
     stated = [_placed(graph, pieces, tested["groups"])]
-    for operation, whole in tested["whole"].items():
+    for behaviour, whole in tested["whole"].items():
         controls = [_accuracy(each) for each in (*whole["random"], whole["untrained"])]
-        name = f"computes the {graph} graph" + ("" if len(tested["whole"]) == 1 else f", {operation}")
+        name = f"computes the {graph} graph" + ("" if len(tested["whole"]) == 1 else f", {behaviour}")
         stated.append(judge(name, _accuracy(whole["result"]), at_least=GRAPH_AT_LEAST[graph], controls=controls))
     for each in tested["circuits"]:
         result, behaviour = each["result"], each["behaviour"]

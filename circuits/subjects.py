@@ -5,7 +5,7 @@ itself is enough to know its operations; for any other file they have to be give
 
 >>> from carryproof.circuits.handmade import addition_by_hand
 >>> made = Subject(name="by hand", model=addition_by_hand(2).model, operations=("add",))
->>> made.digits, made.algorithm.graph.name, made.to_dict()["layers"], made.behaviours
+>>> made.digits, made.algorithm().graph.name, made.to_dict()["layers"], made.behaviours
 (2, 'addition', 2, ('add',))
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from carryproof.circuits.algorithms import Algorithm, addition, mixed, subtraction
+from carryproof.circuits.algorithms import ALGORITHMS, Algorithm
 from carryproof.circuits.classes import BEHAVIOURS, LETTERS
 from carryproof.circuits.family import FAMILY, row
 from carryproof.circuits.texts import OPERATIONS, digits_of
@@ -23,7 +23,7 @@ from carryproof.models import checkpoints
 from carryproof.models.decoder import Decoder
 from carryproof.theory.errors import bad, unknown
 
-ALGORITHM = {("add",): addition, ("sub",): subtraction, OPERATIONS: mixed}  # of some operations
+GRAPHS = {("add",): "addition", ("sub",): "subtraction", OPERATIONS: "complement"}  # what models of these compute
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,10 +44,18 @@ class Subject:
         """``add``, ``sub_positive`` and ``sub_negative``, as far as it does them."""
         return tuple(BEHAVIOURS[letter] for operation in self.operations for letter in LETTERS[operation])
 
-    @property
-    def algorithm(self) -> Algorithm:
-        """The one for its operations and digits."""
-        return ALGORITHM[self.operations](self.digits)
+    def algorithm(self, graph: str | None = None) -> Algorithm:
+        """The one of a name, or else the first for its operations, for its digits.
+
+        Raises ``ValueError`` for a name that there is not, and for an algorithm of other operations.
+        """
+        name = GRAPHS[self.operations] if graph is None else graph
+        if name not in ALGORITHMS:
+            raise unknown("graph", name, ALGORITHMS)
+        found = ALGORITHMS[name](self.digits)
+        if not set(self.operations) <= set(found.operations):
+            raise bad("graph", name, f"one for {' and '.join(self.operations)}, as {self.name}")
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """What identifies it, as plain data."""

@@ -179,4 +179,5 @@ def test_models_are_named_by_row_or_file(tmp_path: Path) -> None:
 
 def test_a_subject_has_the_algorithm_and_the_behaviours_of_its_operations() -> None:
     both = Subject(name="x", model=untrained(), operations=("add", "sub"))
-    assert both.algorithm.graph.name == "mixed" and both.behaviours == ("add", "sub_positive", "sub_negative")
+    assert both.algorithm().graph.name == "complement" and both.algorithm("mixed").graph.name == "mixed"
+    assert both.behaviours == ("add", "sub_positive", "sub_negative")

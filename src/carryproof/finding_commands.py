@@ -39,6 +39,7 @@ def add_finding_commands(commands: Any) -> None:
         sub.add_argument(
             "--floor", type=float, default=0.0, metavar="SHARE", help="impact above which a node is useful (default 0)"
         )
+        sub.add_argument("--graph", metavar="NAME", help="addition, subtraction, complement (for both) or mixed")
         sub.add_argument("--neurons", action="store_true", help="search the neurons of useful MLPs, too")
     ablate = add("ablate", _ablate, "ablate some nodes together, in every way, and count the answers that break")
     ablate.add_argument("nodes", nargs="+", metavar="NODES", help="such as P12L1H1, or P12L1H0,P12L1H2 together")
@@ -113,6 +114,7 @@ def _found(options: argparse.Namespace) -> tuple[dict[str, Any], Path]:
         alternative=options.ablation,
         floor=options.floor,
         neurons=options.neurons,
+        graph=options.graph,
     )
     path = require_folder(FINDINGS / subject.name if options.out is None else options.out) / SEARCH
     if path.exists():
