@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Shaped
 
 from carryproof.circuits.algorithms import Algorithm
-from carryproof.circuits.assignment import Assignment, decide, grown, halves, scores
+from carryproof.circuits.assignment import CARRIED, Assignment, decide, grown, halves, scores
 from carryproof.circuits.interchange import Alignment, Interchange, random_sets, untrained, whole_interchange_by
 from carryproof.circuits.nodes import Node, every_node, every_stream, parse
 from carryproof.circuits.swaps import contrasting
@@ -103,14 +103,14 @@ def place(
 
 
 def align(found: Mapping[str, Mapping[str, Any]], groups: Iterable[Sequence[str]]) -> dict[str, tuple[Node, ...]]:
-    """For each variable of the groups that was found, the nodes that carry it; ``found`` has assignments as plain data,
-    by the variables that move together.
+    """For each variable of the groups that nodes carry, these nodes; ``found`` has assignments as plain data, by the
+    variables that move together. What is carried only partly has no place in a test of the whole.
     """
     aligned: dict[str, tuple[Node, ...]] = {}
     for group in groups:
-        nodes = found.get(", ".join(group), {"nodes": []})["nodes"]
-        if nodes:
-            aligned |= dict.fromkeys(group, tuple(parse(node) for node in nodes))
+        each = found.get(", ".join(group))
+        if each is not None and each["verdict"] == CARRIED:
+            aligned |= dict.fromkeys(group, tuple(parse(node) for node in each["nodes"]))
     return aligned
 
 
