@@ -29,6 +29,7 @@ from carryproof.theory.errors import require_integer, unknown
 BASE = 10
 ITEMS_AT_ONCE = 65_536
 LETTERS = {"add": ("S",), "sub": ("M", "N")}
+BEHAVIOURS = {"S": "add", "M": "sub_positive", "N": "sub_negative"}  # what the classes of a letter have in common
 _PAIRS = np.array([(left, right) for left in range(BASE) for right in range(BASE)], dtype=np.uint8)
 # Pairs of digits by what their column does: it passes a carry on, gives none, or carries by itself.
 _COLUMNS = tuple(_PAIRS[mask] for sums in [_PAIRS.sum(axis=1)] for mask in (sums == 9, sums < 9, sums > 9))
