@@ -17,12 +17,13 @@ from carryproof.benchmarks.store import SCHEMA_VERSION
 from carryproof.circuits.assignment import CARRIED, NOTHING, PARTLY
 from carryproof.circuits.claims import FAILS, HOLDS, OPEN, UNTESTED
 from carryproof.circuits.classes import BEHAVIOURS
+from carryproof.circuits.insertion import PLACEMENTS
+from carryproof.circuits.roles import ROLES
 from carryproof.circuits.texts import DIGITS_AT_MOST, OPERATIONS
 
 Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-ALTERNATIVES = ("resample", "mean", "zero")
-ROLES = ("re-used", "generalised", "re-purposed", "lost", "recruited", "idle", "new", "unused")
+ALTERNATIVES = ("resample", "resample_within", "mean", "zero")
 
 _NUMBER = "(0|[1-9][0-9]*)"
 NODE = f"P{_NUMBER}L{_NUMBER}(M|[HN]{_NUMBER})"
@@ -151,7 +152,7 @@ CLAIM = record({"statement": ANYTHING, "verdict": one_of((HOLDS, FAILS, OPEN, UN
 EDGE = text("two nodes, such as P9L0M -> P13L1H0.v", rf"{NODE} -> {NODE}(\.[a-z]+)?")
 
 SERVED = of_some(tuple(BEHAVIOURS.values()), ESTIMATE)
-RIGHT = of_some(tuple(BEHAVIOURS.values()), SHARE)
+SERVED_SHARES = of_some(tuple(BEHAVIOURS.values()), SHARE)
 PART = record({"nodes": count(0), "share": ESTIMATE})
 PARTS = record(
     {"useful": count(0)},
@@ -161,43 +162,36 @@ POLYSEMANTICITY = record(
     {
         "at_least": SHARE,
         "problems": count(1),
-        "right": RIGHT,
+        "right": SERVED_SHARES,
         "nodes": table(SERVED, NAMES_NODE),
         "shares": PARTS,
         "thresholds": row(record({"at_least": SHARE, "shares": PARTS})),
     }
 )
 CRITERION = record(
-    {
-        "role": one_of(ROLES),
-        "inserted": FLAG,
-        "served_source": EITHER,
-        "serves_add": EITHER,
-        "serves_sub": EITHER,
-    }
+    {"role": one_of(ROLES), **dict.fromkeys(("inserted", "served_source", "serves_add", "serves_sub"), EITHER)}
 )
-TRANSFERRED = record(
+NODE_CHANGES = record(
     {
         "role": one_of(ROLES),
-        "inserted": FLAG,
-        "clear": FLAG,
+        "support": SHARE,
         "source": {**ESTIMATE, "type": ["object", "null"]},
-        "first_serves": of_some(tuple(BEHAVIOURS.values()), count(0)) | {"minProperties": 0},
-        "milestones": row(RIGHT, at_least=1),
         "end": SERVED,
+        "milestones": row(SERVED_SHARES, at_least=1),
+        "serves_since": record({}, dict.fromkeys(BEHAVIOURS.values(), count(0))),
     }
 )
 CHANGES = record(
     {
         "source": MODEL,
-        "placement": one_of(("left", "right")),
+        "placement": one_of(PLACEMENTS),
         "at_least": SHARE,
         "criteria": row(CRITERION, at_least=1),
         "steps": row(count(0), at_least=1),
-        "right": row(RIGHT, at_least=1),
+        "right": row(SERVED_SHARES, at_least=1),
         "right_source": SHARE,
-        "counts": record({}, dict.fromkeys(ROLES, record({"nodes": count(0), "low": count(0), "high": count(0)}))),
-        "nodes": table(TRANSFERRED, NAMES_NODE),
+        "counts": record(dict.fromkeys(ROLES, record({"nodes": count(0), "low": real(0), "high": real(0)}))),
+        "nodes": table(NODE_CHANGES, NAMES_NODE),
     }
 )
 
