@@ -4,8 +4,9 @@ A model that starts from an addition model holds it as a part, at the same posit
 A node of that part that serves addition in the source is ``re-used`` if it serves addition and nothing more at the end,
 ``generalised`` if it serves a subtraction too, ``re-purposed`` if instead, and ``lost`` if it serves nothing; one that
 did not serve addition and does serve now is ``recruited``, and one that is no part of the source is ``new``. To serve
-is to lose at least a given share of a behaviour's right answers when ablated, as in ``behaviours``; serving the same
-behaviour does not yet mean computing the same. Source of the question: Quirke et al. 2402.02619.
+is to lose at least a given share of a behaviour's right answers when ablated, as in ``behaviours``. That is not yet to
+say the same: ``likeness`` is how what a node writes for sums correlates with what it wrote in the source. Source of the
+question: Quirke et al. 2402.02619.
 
 >>> role_of(inserted=True, served_source=True, serves_add=True, serves_sub=True)
 'generalised'
@@ -13,7 +14,7 @@ behaviour does not yet mean computing the same. Source of the question: Quirke e
 True
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from torch import Tensor
 
 from carryproof.circuits.behaviours import (
     AT_LEAST,
-    Losses,
     estimated,
     losses,
     require_share,
@@ -76,7 +76,8 @@ ROLES = tuple(dict.fromkeys(criterion.role for criterion in CRITERIA))
 class Change:
     """What became of a node. ``support`` is the share of draws of problems in which it has its role; ``source`` is the
     share of sums lost without it in the source, None where it is new; ``end`` the shares lost at the end, and
-    ``milestones`` those at every step. ``serves_since`` has the first step from which on it always serves a behaviour.
+    ``milestones`` those at every step. ``serves_since`` has the first step from which on it always serves a behaviour,
+    and ``likeness`` the correlation, at every step, of what it writes for sums with the source, None where it is new.
     """
 
     role: str
@@ -85,6 +86,7 @@ class Change:
     end: Mapping[str, Estimate]
     milestones: tuple[Mapping[str, float], ...]
     serves_since: Mapping[str, int]
+    likeness: tuple[float, ...] | None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -95,6 +97,7 @@ class Change:
             "end": {name: each.to_dict() for name, each in self.end.items()},
             "milestones": [_rounded(each) for each in self.milestones],
             "serves_since": dict(self.serves_since),
+            "likeness": None if self.likeness is None else [round(each, 4) for each in self.likeness],
         }
 
 
@@ -201,61 +204,83 @@ def roles(
         raise bad("steps", "none", "one or more models")
     if problems.subtract.all() or not problems.subtract.any():
         raise bad("problems", "one operation", "problem_sets of both operations")
-    order, sums = sorted(steps), ~problems.subtract
+    order, sums = sorted(steps), torch.from_numpy(~problems.subtract)
     target = steps[order[-1]].config
     require_fit(source.config, target)
-    at_end, before = (
-        _losses_of(steps[order[-1]], problems, alternative),
-        _losses_of(source, problems.at(sums), alternative),
-    )
+    made_of = {node: origin(source.config, target, placement, node) for node in every_node(target)}
+    recording_before = record(source, problems.at(~problems.subtract))
+    before = losses(recording_before, alternative(recording_before))
+    recording = record(steps[order[-1]], problems)
+    at_end = losses(recording, alternative(recording))
     times = times_drawn(at_end.member, generator)
     shares = at_end.shares(times)  # [draw node behaviour]
-    shares_before = _moved(before.shares(times[:, torch.from_numpy(sums)])[:, :, 0], source.config, target, placement)
+    shares_before = _moved(before.shares(times[:, sums])[:, :, 0], before.nodes, made_of.values())
     held = _held(shares_before, shares, at_end.behaviours, at_least)
     role = {index: name for name in ROLES for index in held[name][0].nonzero()[:, 0].tolist()}
-    some = sorted(role)
-    on_the_way = [
-        _losses_of(steps[step], problems, alternative, [at_end.nodes[index] for index in some]) for step in order
-    ]
-    seen = torch.stack([each.shares(times[:1])[0] for each in on_the_way], dim=1)  # [node step behaviour]
-    nodes = {
-        at_end.nodes[index]: Change(
+    some = {at_end.nodes[index]: made_of[at_end.nodes[index]] for index in sorted(role)}
+    written = {node: recording_before.output(of) for node, of in some.items() if of is not None}
+    on_the_way = [_seen(record(steps[step], problems), alternative, some, sums, written) for step in order]
+    nodes = {}
+    for place, (index, node) in enumerate(zip(sorted(role), some, strict=True)):
+        seen = torch.stack([each.shares[place] for each in on_the_way])  # [step behaviour]
+        nodes[node] = Change(
             role=role[index],
             support=float(held[role[index]][1:, index].float().mean()),
-            source=None if shares_before[0, index].isnan() else estimated(shares_before[:, index, None])[0],
+            source=estimated(shares_before[:, index, None])[0] if node in written else None,
             end=dict(zip(at_end.behaviours, estimated(shares[:, index]), strict=True)),
-            milestones=tuple(dict(zip(at_end.behaviours, each, strict=True)) for each in seen[place].tolist()),
-            serves_since=_since(order, seen[place] >= at_least, at_end.behaviours),
+            milestones=tuple(dict(zip(at_end.behaviours, each, strict=True)) for each in seen.tolist()),
+            serves_since=_since(order, seen >= at_least, at_end.behaviours),
+            likeness=tuple(each.likeness[node] for each in on_the_way) if node in written else None,
         )
-        for place, index in enumerate(some)
-    }
     return Changes(
         placement=placement,
         at_least=at_least,
         steps=tuple(order),
-        right=tuple(each.right_shares() for each in on_the_way),
+        right=tuple(each.right for each in on_the_way),
         right_source=before.right_shares()[ADDS],
         counts={name: _count(of) for name, of in held.items()},
         nodes=nodes,
     )
 
 
-def _losses_of(
-    model: Decoder,
-    problems: Problems,
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seen:
+    """What is seen of some nodes in one model of a training."""
+
+    shares: Float[Tensor, "node behaviour"]
+    right: Mapping[str, float]
+    likeness: Mapping[Node, float]
+
+
+def _seen(
+    recording: Recording,
     alternative: Callable[[Recording], Alternative],
-    nodes: Iterable[Node] | None = None,
-) -> Losses:
-    recording = record(model, problems)
-    return losses(recording, alternative(recording), nodes)
+    nodes: Iterable[Node],
+    sums: Bool[Tensor, " problem"],
+    written: Mapping[Node, Float[Tensor, "addition _"]],
+) -> _Seen:
+    found = losses(recording, alternative(recording), nodes)
+    return _Seen(
+        shares=found.shares(torch.ones(1, len(recording)))[0],
+        right=found.right_shares(),
+        likeness={node: _correlation(recording.output(node)[sums], before) for node, before in written.items()},
+    )
+
+
+def _correlation(ours: Float[Tensor, "problem width"], theirs: Float[Tensor, "problem width"]) -> float:
+    """Of all channels together; 0 where one of the two does not vary, and where they differ in width."""
+    if ours.shape != theirs.shape:
+        return 0.0
+    one, other = (each.double() - each.double().mean(dim=0) for each in (ours, theirs))
+    scale = float(one.norm() * other.norm())
+    return float((one * other).sum()) / scale if scale else 0.0
 
 
 def _moved(
-    shares: Float[Tensor, "draw origin"], source: DecoderConfig, target: DecoderConfig, placement: str
+    shares: Float[Tensor, "draw origin"], of: Sequence[Node], origins: Collection[Node | None]
 ) -> Float[Tensor, "draw node"]:
-    """The shares of the source's nodes at the target's that were made of them; not a number at those that are new."""
-    places = {node: index for index, node in enumerate(every_node(source))}
-    origins = [origin(source, target, placement, node) for node in every_node(target)]
+    """The shares of the source's nodes at those of the target that were made of them; not a number at new ones."""
+    places = {node: index for index, node in enumerate(of)}
     found = torch.full((len(shares), len(origins)), torch.nan, dtype=shares.dtype)
     for index, node in enumerate(origins):
         if node is not None:

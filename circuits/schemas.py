@@ -179,6 +179,7 @@ NODE_CHANGES = record(
         "end": SERVED,
         "milestones": row(SERVED_SHARES, at_least=1),
         "serves_since": record({}, dict.fromkeys(BEHAVIOURS.values(), count(0))),
+        "likeness": {**row(real(-1, 1)), "type": ["array", "null"]},
     }
 )
 CHANGES = record(

@@ -256,6 +256,7 @@ def test_the_insertion_starts_as_the_source_was(source: Decoder, changes: Change
         assert (change.source is None) == (made_of is None)
         lost = 0.0 if made_of is None else shares[made_of] / changes.right_source
         assert change.milestones[0]["add"] == pytest.approx(lost, abs=1e-6)
+        assert change.likeness is None or change.likeness[0] == pytest.approx(1.0, abs=1e-4)
 
 
 def test_roles_say_what_is_measured(changes: Changes, steps: dict[int, Decoder]) -> None:
