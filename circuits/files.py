@@ -1,7 +1,7 @@
 """Reading and writing the files of an analysis: what does not keep to its schema is refused in one line.
 
 A refusal names the file, the place in it as a JSON path, what is there and what is allowed. Beyond the schema, every
-node that a file names must be one of the model that it describes, by its numbers. Files of a schema version that this
+node and position that a file names must be one of the model that it describes, by its numbers. Files of a schema version that this
 one does not know are refused before anything else is read. Source of JSON paths: RFC 9535.
 
 >>> require_valid("search", {"schema_version": 1, "kind": "test"}, "search.json")
@@ -65,6 +65,9 @@ def require_valid(kind: str, value: Mapping[str, Any], name: str) -> None:
     check(SCHEMAS[kind], value, name)
     for path, node in _named(value, "$"):
         _require_inside(value["model"], node, path, name)
+    for path, position, last in _positions(value):
+        if position > last:
+            raise _refused(name, path, position, f"0 to {last}")
 
 
 def check(schema: Mapping[str, Any], value: Any, name: str) -> None:
@@ -104,7 +107,7 @@ def _named(value: Any, path: str) -> Iterator[tuple[str, str]]:
     """The nodes that some plain data names, in keys and texts, with the JSON paths where it does."""
     if isinstance(value, Mapping):
         for key, each in value.items():
-            here = f"{path}.{key}" if re.fullmatch(r"\w+", key) else f"{path}[{key!r}]"
+            here = f"{path}.{key}" if re.fullmatch(r"[A-Za-z]\w*", key) else f"{path}[{key!r}]"
             yield from _named(key, here)
             yield from _named(each, here)
     elif isinstance(value, list):
@@ -114,6 +117,15 @@ def _named(value: Any, path: str) -> Iterator[tuple[str, str]]:
         for part in re.split(r" -> |\.", value):
             if re.fullmatch(SITE, part):
                 yield path, part
+
+
+def _positions(value: Mapping[str, Any]) -> Iterator[tuple[str, int, int]]:
+    """Where positions and attended keys stand, what they are, and the last that they may be."""
+    for position in value.get("positions", ()):
+        yield f"$.positions['{position}']", int(position), context(value["model"]["digits"]) - 2
+    for node, about in value.get("nodes", {}).items():
+        for index, fact in enumerate(about.get("attention", ())):
+            yield f"$.nodes.{node}.attention[{index}].key", fact["key"], parse(node).position
 
 
 def _require_inside(model: Mapping[str, Any], node: str, path: str, name: str) -> None:

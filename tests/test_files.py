@@ -2,20 +2,31 @@
 
 import copy
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from carryproof.circuits import quanta
+from carryproof.circuits import ablation, quanta
+from carryproof.circuits.assignment import assign
+from carryproof.circuits.claims import judge
+from carryproof.circuits.faithfulness import faithfulness
 from carryproof.circuits.files import read_file, require_valid, write_file
-from carryproof.circuits.nodes import parse
+from carryproof.circuits.handmade import addition_by_hand
+from carryproof.circuits.interchange import whole_interchange
+from carryproof.circuits.mixture import Mixture, draw
+from carryproof.circuits.nodes import HEAD, parse
+from carryproof.circuits.probes import attention
 from carryproof.circuits.quanta import BEHAVIORS, FEATURES, from_search, read_maps, to_search, write_maps
+from carryproof.circuits.recording import record
+from carryproof.circuits.replacing import resampled
 from carryproof.circuits.schemas import SCHEMAS
+from carryproof.circuits.swaps import contrasting
 from carryproof.circuits.tags import (
     MAJORS,
     MOST,
@@ -46,7 +57,7 @@ ASSIGNMENT = {
 IMPACT = {
     "whole": estimate(0.29),
     "tokens": {"A4": estimate(0.2), "SGN": estimate(0.1)},
-    "classes": {"S0": estimate(0.2), "S5": estimate(0.3), "M4": estimate(0.1)},
+    "classes": {"S0": estimate(0.2), "S7": estimate(0.3), "M4": estimate(0.1)},
 }
 ABOUT = {
     "schema_version": 1,
@@ -190,16 +201,18 @@ REFUSED = [
     ),
     (("model", "sha256"), None, "$.model.sha256: got None; allowed: 64 hexadecimal digits"),
     (("right",), {}, "$.right: got {}; allowed: an object of add, sub"),
+    (("positions", "18"), IMPACT, "$.positions['18']: got 18; allowed: 0 to 17"),
+    (("nodes", "P11L0H1", "attention", 0, "key"), 12, "$.nodes.P11L0H1.attention[0].key: got 12; allowed: 0 to 11"),
     (("kind",), "test", "$.kind: got 'test'; allowed: search"),
     (("schema_version",), 2, "$.schema_version: got 2; allowed: 1 to 1, what this version reads"),
 ]
 
 
 @pytest.mark.parametrize(("path", "value", "message"), REFUSED, ids=[message[:50] for *_, message in REFUSED])
-def test_what_is_not_allowed_is_refused_with_its_path(path: tuple[str, ...], value: object, message: str) -> None:
+def test_what_is_not_allowed_is_refused_with_its_path(path: tuple[str | int, ...], value: object, message: str) -> None:
     broken = copy.deepcopy(SEARCH)
     *parents, last = path
-    place = broken
+    place: Any = broken
     for each in parents:
         place = place[each]
     place[last] = value
@@ -227,6 +240,50 @@ def test_nothing_is_written_that_could_not_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(TEST | {"schema_version": 7}))
     with pytest.raises(ValueError, match="schema_version is 7"):
         read_file(tmp_path / "a.json", "test")
+
+
+def test_what_the_tools_find_keeps_to_the_schemas(tmp_path: Path) -> None:
+    made, generator = addition_by_hand(2), torch.Generator().manual_seed(0)
+    problems = draw(Mixture(), digits=2, seed=1, first=0, count=60)
+    recording = record(made.model, problems)
+    other = resampled(recording, generator)
+    found = ablation.search(recording, other, generator)
+    swap = contrasting(made.algorithm, ("A1.SA",), problems, generator, count=30)
+    assigned = assign(made.model, swap, found.nodes, generator)
+    alignment = {"A1.SA": [parse("P3L0M")], "A0.SA": [parse("P4L0M")]}
+    whole = whole_interchange(made.model, made.algorithm, alignment, problems, generator, rounds=2)
+    kept = faithfulness(recording, found.nodes, other, generator)
+    claim = judge("computes it", whole.accuracy, at_least=0.9, controls=[assigned.untrained.accuracy])
+    model = {"digits": 2, "operations": ["add"], "layers": 2, "heads": 2, "parameters": 9}
+    about = {"model": {"name": "by hand", "sha256": "0" * 64, **model}, "settings": ABOUT["settings"]}
+    heads = [node for node in found.nodes if node.kind == HEAD]
+    facts = {head: [asdict(each) for each in attention(recording, head)] for head in heads}
+    search = {
+        **about,
+        "right": {"add": estimate(1.0)},
+        "positions": {str(position): impact.to_dict() for position, impact in found.positions.items()},
+        "nodes": {
+            str(node): {"impact": impact.to_dict()} | ({"attention": facts[node]} if node in facts else {})
+            for node, impact in found.nodes.items()
+        },
+        "variables": {"A1.SA": assigned.to_dict()},
+        "circuit": {"nodes": [str(node) for node in kept.nodes], "kept": kept.kept.whole.to_dict()},
+    }
+    result = {"result": whole.to_dict(), "random": [each.to_dict() for each in assigned.random]}
+    test = {
+        **about,
+        "graph": made.algorithm.graph.name,
+        "alignment": {name: [str(node) for node in nodes] for name, nodes in alignment.items()},
+        "whole": {"add": {**result, "untrained": assigned.untrained.to_dict()}},
+        "variables": {"A1.SA": assigned.to_dict()},
+        "circuits": [{"behaviour": "add", "alternative": "resample", "result": kept.to_dict()}],
+        "claims": [claim.to_dict()],
+    }
+    for kind, value in (("search", search), ("test", test)):
+        write_file(tmp_path / f"{kind}.json", kind, value)
+        assert read_file(tmp_path / f"{kind}.json", kind) == {"schema_version": 1, "kind": kind, **value}
+    write_maps(tmp_path, from_search(search), digits=2)
+    assert set(read_maps(tmp_path, digits=2).findings) == set(found.nodes)
 
 
 # Tags. The lines are those that the published documents and tests show.
