@@ -1,8 +1,8 @@
 """Reading and writing the files of an analysis: what does not keep to its schema is refused in one line.
 
 A refusal names the file, the place in it as a JSON path, what is there and what is allowed. Beyond the schema, every
-node and position that a file names must be one of the model that it describes, by its numbers. Files of a schema version that this
-one does not know are refused before anything else is read. Source of JSON paths: RFC 9535.
+node and position that a file names must be one of the model that it describes, by its numbers. Files of a schema
+version that this one does not know are refused before anything else is read. Source of JSON paths: RFC 9535.
 
 >>> require_valid("search", {"schema_version": 1, "kind": "test"}, "search.json")
 Traceback (most recent call last):

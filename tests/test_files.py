@@ -370,7 +370,7 @@ PARTS = st.fixed_dictionaries(
         "failed_percent": st.integers(0, 100),
         "tokens": st.sets(st.sampled_from(TOKENS)),
         "classes": st.sets(st.sampled_from(CLASSES)),
-        "attention": st.dictionaries(st.integers(0, 20), st.integers(1, 100), max_size=4),
+        "attention": st.dictionaries(st.integers(0, 2), st.integers(1, 100)),
         "variables": st.lists(st.sampled_from(VARIABLES), unique=True),
     }
 )
