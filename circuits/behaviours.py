@@ -1,10 +1,11 @@
 """Behaviours: which nodes serve addition, subtraction with a positive answer, and subtraction with a negative one.
 
 A node serves a behaviour if at least a given share of its right answers are wrong without the node; one that serves
-several is polysemantic. All behaviours have equally many problems, and each equally many of its classes; a node that is
-resampled takes from any of the problems, so that what says which behaviour is asked for counts too. Shares of nodes
-depend on the bound, so they are given for several, with intervals from problems drawn again within each behaviour.
-Source of the question and of ``PUBLISHED``: Quirke et al. 2402.02619, where any failure counts.
+several is polysemantic. All behaviours have equally many problems, and each equally many of its classes. A node that is
+resampled from any of the problems loses what says which behaviour is asked for too; ``resampled_within`` keeps that, so
+that what it breaks is about the digits. Shares of nodes depend on the bound, so they are given for several, with
+intervals from problems drawn again within each behaviour. Source of the question and of ``PUBLISHED``: Quirke et al.
+2402.02619, where nodes are set to their means and any failure counts.
 
 >>> from carryproof.circuits.handmade import addition_by_hand
 >>> from carryproof.circuits.recording import record

@@ -28,13 +28,14 @@ from carryproof.circuits.behaviours import (
     estimated,
     losses,
     require_share,
+    resampled_within,
     times_drawn,
 )
 from carryproof.circuits.bootstrap import Estimate
 from carryproof.circuits.insertion import place_of, require_fit
 from carryproof.circuits.nodes import HEAD, Node, every_node
 from carryproof.circuits.recording import Recording, record
-from carryproof.circuits.replacing import Alternative, resampled
+from carryproof.circuits.replacing import Alternative
 from carryproof.circuits.texts import Problems
 from carryproof.circuits.training import MILESTONES, MODEL, milestone
 from carryproof.models import checkpoints
@@ -164,8 +165,11 @@ def origin(source: DecoderConfig, target: DecoderConfig, placement: str, node: N
 
 
 def same_donors(seed: int) -> Callable[[Recording], Alternative]:
-    """Resampling that takes from the same problems in every model: recordings of one size share one permutation."""
-    return lambda recording: resampled(recording, torch.Generator().manual_seed(seed))
+    """Resampling within behaviours, from the same problems in every model.
+
+    The source can take from additions only; so do additions here, and what was just inserted serves what it served.
+    """
+    return lambda recording: resampled_within(recording, torch.Generator().manual_seed(seed))
 
 
 def load_steps(folder: Path) -> dict[int, Decoder]:

@@ -231,7 +231,8 @@ def test_what_was_just_inserted_is_re_used() -> None:
     assert found.right_source == 1.0 and found.right[0]["add"] == 1.0
     inserted = {node: change for node, change in found.nodes.items() if change.role == "re-used"}
     assert set(inserted) == {parse(name) for name in made.carries}
-    assert all(change.serves_since["add"] == 0 for change in inserted.values())
+    for change in inserted.values():
+        assert change.serves_since == {"add": 0} and change.source == change.end["add"]
     elsewhere = roles(made.model, {0: target}, problems, generator(), alternative=same_donors(0), placement="right")
     assert {str(node) for node, change in elsewhere.nodes.items() if change.role == "new"} == {
         name for name in made.carries if origin(config, target.config, "right", parse(name)) is None
