@@ -5,7 +5,8 @@ A node of that part that serves addition in the source is ``re-used`` if it serv
 ``generalised`` if it serves a subtraction too, ``re-purposed`` if instead, and ``lost`` if it serves nothing; one that
 did not serve addition and does serve now is ``recruited``, and one that is no part of the source is ``new``. To serve
 is to lose at least a given share of a behaviour's right answers when ablated, as in ``behaviours``. That is not yet to
-say the same: ``likeness`` is how what a node writes for sums correlates with what it wrote in the source. Source of the
+say the same: models that never saw the source serve addition at the same positions, so ``roles`` of such a model is the
+control, and ``likeness`` is how what a node writes for sums correlates with what it wrote in the source. Source of the
 question: Quirke et al. 2402.02619.
 
 >>> role_of(inserted=True, served_source=True, serves_add=True, serves_sub=True)
@@ -17,6 +18,7 @@ True
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -126,6 +128,19 @@ class Changes:
     counts: Mapping[str, Count]
     nodes: Mapping[Node, Change]
 
+    @property
+    def likeness(self) -> dict[str, dict[str, float]]:
+        """The median, least and most likeness at the end, of the inserted nodes of each role that has some."""
+        ends: dict[str, list[float]] = {}
+        for change in self.nodes.values():
+            if change.likeness is not None:
+                ends.setdefault(change.role, []).append(change.likeness[-1])
+        return {
+            role: {"median": median(ends[role]), "least": min(ends[role]), "most": max(ends[role])}
+            for role in ROLES
+            if role in ends
+        }
+
     def to_dict(self, source: Mapping[str, Any]) -> dict[str, Any]:
         """As plain data, as ``changes`` of a ``transfer.json``; ``source`` is what identifies the source."""
         return {
@@ -137,6 +152,7 @@ class Changes:
             "right": [_rounded(each) for each in self.right],
             "right_source": round(self.right_source, 4),
             "counts": {role: asdict(each) for role, each in self.counts.items()},
+            "likeness": {role: _rounded(each) for role, each in self.likeness.items()},
             "nodes": {str(node): change.to_dict() for node, change in self.nodes.items()},
         }
 
@@ -328,5 +344,5 @@ def _since(steps: Sequence[int], serves: Bool[Tensor, "step behaviour"], behavio
     return since
 
 
-def _rounded(shares: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(share, 4) for name, share in shares.items()}
+def _rounded(numbers: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(number, 4) for name, number in numbers.items()}

@@ -192,6 +192,7 @@ CHANGES = record(
         "right": row(SERVED_SHARES, at_least=1),
         "right_source": SHARE,
         "counts": record(dict.fromkeys(ROLES, record({"nodes": count(0), "low": real(0), "high": real(0)}))),
+        "likeness": record({}, dict.fromkeys(ROLES, record(dict.fromkeys(("median", "least", "most"), real(-1, 1))))),
         "nodes": table(NODE_CHANGES, NAMES_NODE),
     }
 )
@@ -249,6 +250,6 @@ SCHEMAS: dict[str, Schema] = {
     "transfer": _file(
         "transfer",
         {"polysemanticity": POLYSEMANTICITY},
-        {"changes": CHANGES, "seconds": SECONDS},
+        {"changes": CHANGES, "control": record({"model": MODEL, "changes": CHANGES}), "seconds": SECONDS},
     ),
 }

@@ -279,6 +279,10 @@ def test_roles_say_what_is_measured(changes: Changes, steps: dict[int, Decoder])
             assert all(serves for step, serves in served.items() if step >= since)
             assert since == 0 or not served[max(step for step in served if step < since)]
         assert 0 <= change.support <= 1
+    for role, likeness in changes.likeness.items():
+        ends = [of.likeness[-1] for of in changes.nodes.values() if of.role == role and of.likeness is not None]
+        assert min(ends) == likeness["least"] <= likeness["median"] <= likeness["most"] == max(ends)
+    assert "new" not in changes.likeness
     for role in ROLES:
         count = changes.counts[role]
         assert count.nodes == sum(change.role == role for change in changes.nodes.values())
@@ -311,6 +315,8 @@ def test_a_transfer_file_keeps_table_and_changes(
     }
     write_file(tmp_path / "transfer.json", "transfer", value)
     assert read_file(tmp_path / "transfer.json", "transfer") == {"schema_version": 1, "kind": "transfer"} | value
+    value["control"] = {"model": value["model"], "changes": value["changes"]}
+    write_file(tmp_path / "transfer.json", "transfer", value)
     value["changes"]["counts"]["lost"]["nodes"] = -1
     with pytest.raises(
         ValueError, match=r"\$\.changes\.counts\.lost\.nodes: got -1; allowed: an integer of at least 0"
