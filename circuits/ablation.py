@@ -22,12 +22,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from carryproof.circuits.bootstrap import Estimate, estimates
-from carryproof.circuits.classes import classify
+from carryproof.circuits.bootstrap import Estimate, estimates, unseen
+from carryproof.circuits.classes import BEHAVIOURS, classify
 from carryproof.circuits.nodes import MLP, Node, at_position, every_node, neurons_of
 from carryproof.circuits.patching import Patch, patched_right
 from carryproof.circuits.recording import Recording
@@ -35,20 +36,22 @@ from carryproof.circuits.replacing import Alternative, patch
 from carryproof.circuits.shrinking import shrunk
 
 SETS_AT_ONCE = 256
-NO_IMPACT = Estimate(value=0.0, low=0.0, high=0.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Impact:
-    """The share of right answers that become wrong: whole ones, by token of the answer, and by complexity class."""
+    """The share of right answers that become wrong: whole ones, by token of the answer, by behaviour (``add``,
+    ``sub_positive``, ``sub_negative``) and by complexity class.
+    """
 
     whole: Estimate
     tokens: Mapping[str, Estimate]
+    behaviours: Mapping[str, Estimate]
     classes: Mapping[str, Estimate]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data; tokens and classes without impact are left out."""
-        parts = {"tokens": self.tokens, "classes": self.classes}
+        """As plain data; tokens, behaviours and classes without impact are left out."""
+        parts = {"tokens": self.tokens, "behaviours": self.behaviours, "classes": self.classes}
         named = {part: {name: each.to_dict() for name, each in of.items() if each.value} for part, of in parts.items()}
         return {"whole": self.whole.to_dict(), **named}
 
@@ -87,18 +90,21 @@ def patch_impacts(recording: Recording, patches: Sequence[Patch], generator: tor
     """The impact of each patch, that is of nodes together with what they write instead."""
     names, labels = token_names(recording.problems.digits), classify(recording.problems)
     classes = sorted(set(labels.tolist()), key=lambda name: (name[0], int(name[1:])))
-    member = torch.stack([torch.from_numpy(labels == name) for name in classes], dim=1).float()  # [problem class]
+    letters = sorted({name[0] for name in classes}, key=[*BEHAVIOURS].index)
+    groups = [labels == name for name in classes] + [np.char.startswith(labels, letter) for letter in letters]
+    member = torch.stack([torch.from_numpy(group) for group in groups], dim=1).float()  # [problem group]
     right = recording.right.cpu()
     whole = right.all(dim=1, keepdim=True).float()
     weights = torch.cat([whole, right.float(), whole * member], dim=1)  # [problem case]
     still = patched_right(recording, patches).cpu()
     lost = 1 - still.all(dim=2, keepdim=True).float()
-    amounts = torch.cat([lost, 1 - still.float(), lost.expand(-1, -1, len(classes))], dim=2)  # [patch problem case]
+    amounts = torch.cat([lost, 1 - still.float(), lost.expand(-1, -1, len(groups))], dim=2)  # [patch problem case]
     return [
         Impact(
             whole=case[0],
             tokens=dict(zip(names, case[1 : 1 + len(names)], strict=True)),
-            classes=dict(zip(classes, case[1 + len(names) :], strict=True)),
+            classes=dict(zip(classes, case[1 + len(names) :], strict=False)),
+            behaviours={BEHAVIOURS[letter]: each for letter, each in zip(letters, case[-len(letters) :], strict=True)},
         )
         for case in _estimated(amounts, weights, generator)
     ]
@@ -108,12 +114,13 @@ def _estimated(
     amounts: Float[Tensor, "set problem case"], weights: Float[Tensor, "problem case"], generator: torch.Generator
 ) -> Iterator[list[Estimate]]:
     """The cases of every set; sets that break nothing, most of them, need no drawing."""
-    cases = weights.shape[1]
+    counted = (weights > 0).sum(dim=0).tolist()
+    nothing = [unseen(problems) if problems else Estimate(value=0.0, low=0.0, high=1.0) for problems in counted]
     breaks = ((amounts * weights).sum(dim=1) > 0).any(dim=1)  # [set]
     some = amounts[breaks].transpose(0, 1).flatten(1)  # [problem set * case]
     drawn = iter(estimates(some, weights.repeat(1, int(breaks.sum())), generator)) if breaks.any() else iter(())
     for broken in breaks.tolist():
-        yield [next(drawn) for _ in range(cases)] if broken else [NO_IMPACT] * cases
+        yield [next(drawn) for _ in nothing] if broken else nothing
 
 
 def search(recording: Recording, alternative: Alternative, generator: torch.Generator, *, floor: float = 0.0) -> Search:

@@ -1,4 +1,4 @@
-"""Addition, subtraction and both, as causal graphs: the algorithm that trained models are said to compute.
+"""Addition, subtraction and both, as causal graphs: the algorithms that trained models are said to compute.
 
 Every column gives a digit, whether it carries or borrows, and which of three states it is in: it carries (1), it does
 not (0), or it passes on what comes from below (U); TriAdd resolves a cascade of them from the units up. Names are those
@@ -47,6 +47,7 @@ BRANCHES = {
     "M": _Branch(digit="MD", value=lambda a, b: (a - b) % BASE, flag="MB", sends=np.less, step=-1),
     "N": _Branch(digit="ND", value=lambda a, b: (b - a) % BASE, flag="NB", sends=np.greater, step=-1),
 }
+POSITIVE, NEGATIVE = (tuple(BRANCHES).index(letter) for letter in "MN")  # differences, as SLT selects them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,13 +89,17 @@ def addition(digits: int, cascade: str = "parallel") -> Algorithm:
 
 
 def subtraction(digits: int, cascade: str = "parallel") -> Algorithm:
-    """D - D': the sign is that of the last borrow, and chooses between D - D' and D' - D. ``cascade`` as in addition.
+    """D - D': the sign is that of the last borrow, and chooses between D - D' and D' - D: NEG3 is the choice for A3.
 
-    A model that is given the true sign reads it from the text: there an intervention on SGN shows in the sign alone.
+    ``cascade`` as in addition. A model that writes the sign first reads it from the text to choose.
     """
+    chosen = tuple(f"NEG{place}" for place in range(digits))
+    negative = [Variable(name=name, values=FLAG, parents=("SGN",), rule=np.asarray) for name in chosen]
     top = Variable(name=f"A{digits}", values=DECIMAL[:1], rule=lambda: 0)
     sign = Variable(name="SGN", values=SIGNS, parents=(f"A{digits - 1}.MV",), rule=np.asarray)
-    return _algorithm("subtraction", digits, cascade, ("sub",), letters="MN", choice=("SGN",), rest=(sign, top))
+    return _algorithm(
+        "subtraction", digits, cascade, ("sub",), letters="MN", choice=chosen, rest=(sign, top, *negative)
+    )
 
 
 def mixed(digits: int, cascade: str = "parallel") -> Algorithm:
@@ -111,10 +116,46 @@ def mixed(digits: int, cascade: str = "parallel") -> Algorithm:
             rule=lambda selected, carry: np.where(selected == 0, carry, 0),
         ),
     )
-    return _algorithm("mixed", digits, cascade, OPERATIONS, letters="SMN", choice=("SLT",), rest=rest)
+    return _algorithm("mixed", digits, cascade, OPERATIONS, letters="SMN", choice=("SLT",) * digits, rest=rest)
 
 
-ALGORITHMS = {"addition": addition, "subtraction": subtraction, "mixed": mixed}
+def complement(digits: int, cascade: str = "parallel") -> Algorithm:
+    """Both by one addition, with the borrow as an end-around carry: what trained mixed models compute.
+
+    A column adds D and D' or, where it subtracts, 9 - D'; CA is the digit of that sum and CT its state, which may be U
+    in the units too. A difference is below 0 where no carry leaves the top, one having come in: that is OUT. SLT is the
+    choice that is left once the sign is known: a difference from 0 up (M) has a carry into the units, IN, and one below
+    0 (N) has none, and NEG3 takes A3 from 9. The operator is read in every column (``A3.OPR``), for the sign
+    (``SGN.OPR``) and for the choice (``SLT.OPR``). ``cascade`` as in addition.
+    """
+    _require(digits, cascade)
+    places = range(digits)
+    columns = [each for place in places for each in _complemented(place, cascade)]
+    rest = (
+        Variable(name="OP", values=SIGNS),
+        *(Variable(name=f"{by}.OPR", values=SIGNS, parents=("OP",), rule=np.asarray) for by in ("SGN", "SLT")),
+        Variable(name="OUT", values=FLAG, parents=(*_parallel("C", digits - 1), "SGN.OPR"), rule=tri_add),
+        Variable(name="SGN", values=SIGNS, parents=("SGN.OPR", "OUT"), rule=np.greater),
+        Variable(
+            name="SLT",
+            values=tuple(BRANCHES),
+            parents=("SLT.OPR", "SGN"),
+            rule=lambda operator, sign: np.where(sign, NEGATIVE, operator),
+        ),
+        Variable(name="IN", values=FLAG, parents=("SLT",), rule=_comes_around),
+        Variable(
+            name=f"A{digits}",
+            values=FLAG,
+            parents=("SLT", f"A{digits - 1}.CV"),
+            rule=lambda selected, carry: np.where(selected == 0, carry, 0),
+        ),
+    )
+    outputs = _outputs(digits)
+    graph = Graph(name="complement", variables=(*_operands(digits), *columns, *rest), outputs=outputs)
+    return Algorithm(graph=graph, digits=digits, operations=OPERATIONS)
+
+
+ALGORITHMS = {"addition": addition, "subtraction": subtraction, "mixed": mixed, "complement": complement}
 
 
 def position(name: str, digits: int) -> int:
@@ -150,6 +191,15 @@ def tri_add(*states: Values) -> Values:
     return carry
 
 
+def sum_state(total: Values) -> Values:
+    """Which of three states a column with this sum of digits is in.
+
+    >>> [DOMAIN[state] for state in sum_state(np.array([8, 9, 10]))]
+    ['0', 'U', '1']
+    """
+    return _tri_state(total >= BASE, total == BASE - 1)
+
+
 def _algorithm(
     name: str,
     digits: int,
@@ -157,14 +207,11 @@ def _algorithm(
     operations: tuple[str, ...],
     *,
     letters: str,
-    choice: tuple[str, ...],
+    choice: tuple[str, ...],  # for each place, or for none
     rest: tuple[Variable, ...],
 ) -> Algorithm:
-    require_digits("digits", digits)
-    if cascade not in CASCADES:
-        raise unknown("cascade", cascade, CASCADES)
+    _require(digits, cascade)
     places = range(digits)
-    operands = [Variable(name=f"{operand}{place}", values=DECIMAL) for operand in ("D", "D'") for place in places]
     columns = [
         each
         for letter in letters
@@ -172,10 +219,24 @@ def _algorithm(
         for each in _column(letter, place, cascade)
         if letter != "N" or place < digits - 1 or each.name == f"A{place}.ND"  # no difference borrows out of its top
     ]
-    answer = [_digit(place, letters, choice) for place in places]
-    outputs = ("SGN", *(f"A{place}" for place in reversed(range(digits + 1))))
-    graph = Graph(name=name, variables=(*operands, *columns, *answer, *rest), outputs=outputs)
+    answer = [_digit(place, letters, choice[place : place + 1]) for place in places]
+    variables = (*_operands(digits), *columns, *answer, *rest)
+    graph = Graph(name=name, variables=variables, outputs=_outputs(digits))
     return Algorithm(graph=graph, digits=digits, operations=operations)
+
+
+def _require(digits: int, cascade: str) -> None:
+    require_digits("digits", digits)
+    if cascade not in CASCADES:
+        raise unknown("cascade", cascade, CASCADES)
+
+
+def _operands(digits: int) -> list[Variable]:
+    return [Variable(name=f"{each}{place}", values=DECIMAL) for each in ("D", "D'") for place in range(digits)]
+
+
+def _outputs(digits: int) -> tuple[str, ...]:
+    return ("SGN", *(f"A{place}" for place in reversed(range(digits + 1))))
 
 
 def _column(letter: str, place: int, cascade: str) -> list[Variable]:
@@ -200,6 +261,47 @@ def _column(letter: str, place: int, cascade: str) -> list[Variable]:
         rule=lambda sends, a, b: _tri_state(sends, a == b),
     )
     return [*variables, state]
+
+
+def _complemented(place: int, cascade: str) -> list[Variable]:
+    """The variables of one column that adds D and D' or 9 - D', with its digit of the answer."""
+    here, below = f"A{place}", f"A{place - 1}.CV" if place else "IN"
+    terms, states = (f"D{place}", f"D'{place}", f"{here}.OPR"), CASCADES[cascade]("C", place)
+    whole = cascade == "parallel" or not place  # a cascade that begins at the units
+
+    def leaves(*parents: Values) -> Values:
+        return tri_add(*parents[:-1], _comes_around(parents[-1]))
+
+    return [
+        Variable(name=f"{here}.OPR", values=SIGNS, parents=("OP",), rule=np.asarray),
+        Variable(
+            name=f"{here}.CA", values=DECIMAL, parents=terms, rule=lambda a, b, minus: (a + _nines(minus, b)) % BASE
+        ),
+        Variable(
+            name=f"{here}.CT", values=DOMAIN, parents=terms, rule=lambda a, b, minus: sum_state(a + _nines(minus, b))
+        ),
+        Variable(
+            name=f"{here}.CV",
+            values=FLAG,
+            parents=(*states, "SLT") if whole else states,
+            rule=leaves if whole else tri_add,
+        ),
+        Variable(name=f"NEG{place}", values=FLAG, parents=("SLT",), rule=lambda selected: selected == NEGATIVE),
+        Variable(
+            name=here,
+            values=DECIMAL,
+            parents=(f"NEG{place}", f"{here}.CA", below),
+            rule=lambda negative, digit, carry: _nines(negative, (digit + carry) % BASE),
+        ),
+    ]
+
+
+def _comes_around(selected: Values) -> Values:
+    return np.where(selected == POSITIVE, 1, 0)
+
+
+def _nines(taken: Given, digit: Values) -> Values:
+    return np.where(taken, BASE - 1 - digit, digit)
 
 
 def _tri_state(sends: Given, passes: Given) -> Values:

@@ -11,7 +11,7 @@ and an untrained model.
 >>> from carryproof.circuits.swaps import contrasting
 >>> made, generator = addition_by_hand(2), torch.Generator().manual_seed(0)
 >>> problems = draw(Mixture(), digits=2, seed=0, first=0, count=200)
->>> swap = contrasting(made.algorithm, ("A0.SV",), problems, generator, count=60)
+>>> swap = contrasting(made.algorithm, ("A0.SV",), problems, generator, count=80)
 >>> found = assign(made.model, swap, every_node(made.model.config), generator)
 >>> print(found)
 A0.SV: carried by P7L1H1
@@ -84,8 +84,19 @@ def assign(
     asked = sorted(set(candidates))
     if not asked or any(node.kind in (NEURON, RESIDUAL) for node in asked):
         raise bad("candidates", ", ".join(map(str, asked)) or "none", "one or more heads and MLPs")
-    seen, unseen = swap.at(slice(0, None, 2)), swap.at(slice(1, None, 2))
-    nodes = _grown(model, seen, asked, at_least, nodes_at_most)
+    seen, unseen = halves(swap)
+    return decide(model, unseen, grown(model, seen, asked, at_least, nodes_at_most), generator, at_least=at_least)
+
+
+def halves(swap: Swap) -> tuple[Swap, Swap]:
+    """The pairs to search with, and those to decide by."""
+    return swap.at(slice(0, None, 2)), swap.at(slice(1, None, 2))
+
+
+def decide(
+    model: Decoder, unseen: Swap, nodes: tuple[Node, ...], generator: torch.Generator, *, at_least: float = 0.9
+) -> Assignment:
+    """Whether some nodes carry a variable, by pairs that they were not chosen with."""
     controls = random_sets(model, nodes, generator, CONTROLS)
     result, *random = interchange(model, unseen, [nodes, *controls], generator)
     (blank,) = interchange(untrained(model, generator), unseen, [nodes], generator)
@@ -98,7 +109,7 @@ def assign(
     else:
         verdict, reason = CARRIED, f"the interval begins at {low:.3f}; a control's ends at most at {best:.3f}"
     return Assignment(
-        variable=swap.name,
+        variable=unseen.name,
         verdict=verdict,
         reason=reason,
         nodes=() if verdict == NOTHING else nodes,
@@ -114,8 +125,8 @@ def scores(model: Decoder, swap: Swap, sets: Sequence[Sequence[Node]]) -> list[f
     return [float(share) for share in as_expected(model, swap, sets).cpu().all(dim=2)[:, some].float().mean(dim=1)]
 
 
-def _grown(model: Decoder, swap: Swap, asked: Sequence[Node], at_least: float, nodes_at_most: int) -> tuple[Node, ...]:
-    """Node by node what helps most, then without what is not missed."""
+def grown(model: Decoder, swap: Swap, asked: Sequence[Node], at_least: float, nodes_at_most: int) -> tuple[Node, ...]:
+    """Some of the nodes asked for: node by node what helps most, then without what is not missed."""
     chosen: tuple[Node, ...] = ()
     score = -1.0
     while len(chosen) < min(nodes_at_most, len(asked)) and score < at_least:

@@ -11,16 +11,17 @@ the addition graph: holds (0.980 [0.970, 0.990], at least 0.95 asked)
 the addition graph: fails (0.980 [0.970, 0.990], and a control reaches 0.990)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from carryproof.circuits.bootstrap import Estimate
-from carryproof.circuits.faithfulness import Faithfulness
-from carryproof.circuits.interchange import Interchange
 from carryproof.theory.errors import bad
 
 HOLDS, FAILS, OPEN, UNTESTED = "holds", "fails", "open", "not testable"
+GRAPH_AT_LEAST = {"addition": 0.95, "subtraction": 0.9, "mixed": 0.9, "complement": 0.9}
+CIRCUIT_AT_LEAST = {"add": 0.9, "sub_positive": 0.8, "sub_negative": 0.8}
+ABLATED = {"resample": "resampled", "mean": "at its mean"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,23 +59,37 @@ def judge(statement: str, measured: Estimate, *, at_least: float, controls: Sequ
     return Claim(statement=statement, verdict=verdict, reason=reason)
 
 
-def graph_claim(
-    name: str, measured: Interchange, *, right: int, at_least: float, controls: Sequence[Interchange]
-) -> Claim:
-    """That a model computes a causal graph, by interchange; ``right`` is how many problems it answers right."""
-    statement = f"computes {name}"
-    if not right:
-        return _untested(statement)
-    return judge(statement, measured.accuracy, at_least=at_least, controls=[control.accuracy for control in controls])
+def claims(found: Mapping[str, Any], tested: Mapping[str, Any]) -> list[Claim]:
+    """What the contents of ``search.json`` and ``test.json`` of one model say about its algorithm."""
+    graph, pieces = tested["graph"], found["variables"]
+    if not any(share["value"] for share in found["right"].values()):
+        return [Claim(statement=f"computes the {graph} graph", verdict=UNTESTED, reason="it answers nothing right")]
+    stated = [_placed(graph, pieces, tested["groups"])]
+    for behaviour, whole in tested["whole"].items():
+        controls = [_accuracy(each) for each in (*whole["random"], whole["untrained"])]
+        name = f"computes the {graph} graph" + ("" if len(tested["whole"]) == 1 else f", {behaviour}")
+        stated.append(judge(name, _accuracy(whole["result"]), at_least=GRAPH_AT_LEAST[graph], controls=controls))
+    for each in tested["circuits"]:
+        result, behaviour = each["result"], each["behaviour"]
+        name = f"{len(result['nodes'])} nodes do {behaviour}, all else {ABLATED[each['alternative']]}"
+        controls = [Estimate(**control) for control in result["controls"]]
+        kept = Estimate(**result["kept"]["whole"])
+        stated.append(judge(name, kept, at_least=CIRCUIT_AT_LEAST[behaviour], controls=controls))
+    return stated
 
 
-def circuit_claim(name: str, measured: Faithfulness, *, right: int, at_least: float) -> Claim:
-    """That a circuit does what its model does, kept alone; the controls are the random circuits."""
-    statement = f"{len(measured.nodes)} nodes do {name}"
-    if not right:
-        return _untested(statement)
-    return judge(statement, measured.kept.whole, at_least=at_least, controls=measured.controls)
+def _placed(graph: str, pieces: Mapping[str, Any], groups: Sequence[Sequence[str]]) -> Claim:
+    """Whether all variables that can change an answer were found somewhere."""
+    names = [", ".join(group) for group in groups]
+    missing = [name for name in names if not pieces.get(name, {"nodes": []})["nodes"]]
+    partly = [name for name in names if name not in missing and pieces[name]["verdict"] != "carried"]
+    statement = f"every variable of the {graph} graph has a place"
+    if missing:
+        return Claim(statement=statement, verdict=FAILS, reason=f"nowhere: {'; '.join(missing)}")
+    if partly:
+        return Claim(statement=statement, verdict=OPEN, reason=f"only partly: {'; '.join(partly)}")
+    return Claim(statement=statement, verdict=HOLDS, reason=f"{len(names)} of {len(names)} groups of variables")
 
 
-def _untested(statement: str) -> Claim:
-    return Claim(statement=statement, verdict=UNTESTED, reason="the model answers nothing right")
+def _accuracy(result: Mapping[str, Any]) -> Estimate:
+    return Estimate(**result["accuracy"])

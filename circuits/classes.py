@@ -13,6 +13,7 @@ the share of the class that goes on from there. Source of the names: Quirke et a
 ([[8, 9, 5], [9, 9, 1]], array(['N2', 'N2', 'N2', 'N2'], dtype='<U3'))
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from carryproof.benchmarks.splitmix import split_mix, words
 from carryproof.benchmarks.strata import longest_chain
 from carryproof.circuits.texts import OPERATIONS, Problems, require_digits
-from carryproof.theory.errors import require_integer, unknown
+from carryproof.theory.errors import bad, require_integer, unknown
 
 BASE = 10
 ITEMS_AT_ONCE = 65_536
@@ -85,6 +86,30 @@ def sample(name: str, *, digits: int, seed: int, first: int, count: int) -> Prob
     if name[0] == "M":
         drawn = drawn[::-1]
     return Problems(operands=drawn.transpose(2, 0, 1), subtract=np.full(count, name[0] in LETTERS["sub"]))
+
+
+def balanced(operations: Iterable[str], *, digits: int, seed: int, count: int) -> Problems:
+    """About ``count`` problems: equally many of every behaviour, and in each equally many of every class, at least one.
+
+    >>> labels = classify(balanced(("add", "sub"), digits=2, seed=0, count=12))
+    >>> [str(label) for label in labels]
+    ['S0', 'S1', 'S2', 'M0', 'M0', 'M1', 'M1', 'N0', 'N0', 'N1', 'N1']
+    """
+    require_integer("count", count, 1)
+    letters: dict[str, list[str]] = {letter: [] for operation in operations for letter in LETTERS[operation]}
+    if not letters:
+        raise bad("operations", "none", "add, sub or both")
+    for operation in operations:
+        for name in names(operation, digits):
+            letters[name[0]].append(name)
+    parts = []
+    for of in letters.values():
+        each = max(1, count // (len(letters) * len(of)))
+        parts += [sample(name, digits=digits, seed=seed, first=0, count=each) for name in of]
+    return Problems(
+        operands=np.concatenate([part.operands for part in parts]),
+        subtract=np.concatenate([part.subtract for part in parts]),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

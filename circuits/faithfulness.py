@@ -34,10 +34,11 @@ PARTS = 10  # random parts of the circuit that completeness takes out
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Left:
-    """The share of right answers that stay right: of all, by token of the answer, and by complexity class."""
+    """The share of right answers that stay right: of all, by token of the answer, by behaviour and by class."""
 
     whole: Estimate
     tokens: Mapping[str, Estimate]
+    behaviours: Mapping[str, Estimate]
     classes: Mapping[str, Estimate]
 
 
@@ -111,6 +112,14 @@ def faithfulness(
     )
 
 
+def kept_alone(
+    recording: Recording, circuit: Collection[Node], alternative: Alternative, generator: torch.Generator
+) -> Estimate:
+    """The share of right answers that stay right with everything but a circuit ablated."""
+    (broken,) = impacts(recording, [complement(recording.model.config, circuit)], alternative, generator)
+    return _rest(broken.whole)
+
+
 def pruned(
     recording: Recording, nodes: Iterable[Node], alternative: Alternative, *, at_least: float = 0.95
 ) -> tuple[Node, ...]:
@@ -168,6 +177,7 @@ def _left(impact: Impact) -> Left:
     return Left(
         whole=_rest(impact.whole),
         tokens={name: _rest(each) for name, each in impact.tokens.items()},
+        behaviours={name: _rest(each) for name, each in impact.behaviours.items()},
         classes={name: _rest(each) for name, each in impact.classes.items()},
     )
 
@@ -177,6 +187,6 @@ def _rest(lost: Estimate) -> Estimate:
 
 
 def _to_dict(left: Left) -> dict[str, Any]:
-    named = {"tokens": left.tokens, "classes": left.classes}
+    named = {"tokens": left.tokens, "behaviours": left.behaviours, "classes": left.classes}
     parts = {part: {name: each.to_dict() for name, each in of.items()} for part, of in named.items()}
     return {"whole": left.whole.to_dict(), **parts}

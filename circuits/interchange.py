@@ -22,14 +22,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Shaped
 from torch import Tensor
 
 from carryproof.circuits.algorithms import Algorithm
 from carryproof.circuits.bootstrap import Estimate, estimates
 from carryproof.circuits.graphs import Values
-from carryproof.circuits.nodes import NEURON, Node, every_node
+from carryproof.circuits.nodes import NEURON, Node, every_node, every_stream
 from carryproof.circuits.patching import patched_right
 from carryproof.circuits.recording import record
 from carryproof.circuits.swaps import Swap
@@ -38,6 +39,7 @@ from carryproof.models.decoder import Decoder
 from carryproof.theory.errors import bad, require_integer
 
 Alignment = Mapping[str, Collection[Node]]  # for each variable of a graph, the nodes that carry it
+Round = tuple[Bool[Tensor, "pair row"], Bool[Tensor, "pair row"]]  # tokens as expected, and those that must change
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +91,76 @@ def whole_interchange(
     together, from one source. Intervals are over the problems, each of which is the base once a round. Raises
     ``ValueError`` if the alignment is empty, names no node for a variable, or no round expects a change.
     """
+    return _result(_rounds(model, algorithm, alignment, problems, generator, rounds), generator)
+
+
+def whole_interchange_by(
+    model: Decoder,
+    algorithm: Algorithm,
+    alignment: Alignment,
+    problems: Problems,
+    labels: Shaped[np.ndarray, " problem"],
+    generator: torch.Generator,
+    *,
+    rounds: int = 16,
+) -> dict[str, Interchange]:
+    """As ``whole_interchange``, apart for the bases of each label, while the sources are of all.
+
+    With problems of both operations, labelled by what they are, values move between additions and subtractions.
+    Raises ``ValueError`` for labels that are not one for each problem, and as ``whole_interchange`` does.
+    """
+    if labels.shape != (len(problems),):
+        raise bad("shape of labels", list(labels.shape), str([len(problems)]))
+    found = _rounds(model, algorithm, alignment, problems, generator, rounds)
+    members = {label: torch.from_numpy(labels == label) for label in np.unique(labels).tolist()}
+    return {
+        label: _result([(hit[member], changes[member]) for hit, changes in found], generator)
+        for label, member in members.items()
+    }
+
+
+def random_sets(
+    model: Decoder, nodes: Collection[Node], generator: torch.Generator, count: int
+) -> list[tuple[Node, ...]]:
+    """Control: as many other heads, MLPs and residual streams of the model as there are nodes, drawn ``count`` times.
+
+    Each node is replaced by one of its layer and kind where such a one is left, else by any head or MLP. Raises
+    ``ValueError`` for neurons, and if the model has too few others.
+    """
+    config = model.config
+    if any(node.kind == NEURON for node in nodes):
+        raise bad("nodes", ", ".join(map(str, nodes)), "heads and MLPs")
+    others = [node for node in every_node(config) if node not in set(nodes)]
+    streams = [node for node in every_stream(config) if node not in set(nodes)]
+    if len(others) < len(nodes):
+        raise bad("nodes", f"{len(nodes)} nodes", f"at most {len(every_node(config)) // 2}, to draw as many others")
+    drawn = []
+    for _ in range(count):
+        left = [others[index] for index in torch.randperm(len(others), generator=generator).tolist()]
+        left += [streams[index] for index in torch.randperm(len(streams), generator=generator).tolist()]
+        taken = []
+        for node in sorted(nodes):
+            alike = [each for each in left if (each.layer, each.kind) == (node.layer, node.kind)]
+            taken.append((alike or left)[0])
+            left.remove(taken[-1])
+        drawn.append(tuple(sorted(taken)))
+    return drawn
+
+
+def untrained(model: Decoder, generator: torch.Generator) -> Decoder:
+    """Control: a model of the same configuration with freshly drawn weights."""
+    return Decoder.init(model.config, generator).to(model.embed.W_E.device)
+
+
+def _rounds(
+    model: Decoder,
+    algorithm: Algorithm,
+    alignment: Alignment,
+    problems: Problems,
+    generator: torch.Generator,
+    rounds: int,
+) -> list[Round]:
+    """Of every round, which tokens are as expected and which must change."""
     require_integer("rounds", rounds, 1)
     groups = _sharing(alignment)
     everywhere = record(model, problems)
@@ -110,43 +182,10 @@ def whole_interchange(
         found.append((patched_right(base, [patch])[0], base.answers != everywhere.answers))
     if not any(bool(changes.any()) for _, changes in found):
         raise bad("alignment", ", ".join(alignment), "variables of which some change an answer")
-    return _result(found, generator)
+    return found
 
 
-def random_sets(
-    model: Decoder, nodes: Collection[Node], generator: torch.Generator, count: int
-) -> list[tuple[Node, ...]]:
-    """Control: as many other heads and MLPs of the model as there are nodes, drawn ``count`` times.
-
-    Each node is replaced by one of its layer and kind where such a one is left, else by any. Raises ``ValueError`` for
-    neurons, and if the model has too few others.
-    """
-    config = model.config
-    if any(node.kind == NEURON for node in nodes):
-        raise bad("nodes", ", ".join(map(str, nodes)), "heads and MLPs")
-    others = [node for node in every_node(config) if node not in set(nodes)]
-    if len(others) < len(nodes):
-        raise bad("nodes", f"{len(nodes)} nodes", f"at most {len(every_node(config)) // 2}, to draw as many others")
-    drawn = []
-    for _ in range(count):
-        left = [others[index] for index in torch.randperm(len(others), generator=generator).tolist()]
-        taken = []
-        for node in sorted(nodes):
-            alike = [each for each in left if (each.layer, each.kind) == (node.layer, node.kind)]
-            taken.append((alike or left)[0])
-            left.remove(taken[-1])
-        drawn.append(tuple(sorted(taken)))
-    return drawn
-
-
-def untrained(model: Decoder, generator: torch.Generator) -> Decoder:
-    """Control: a model of the same configuration with freshly drawn weights."""
-    return Decoder.init(model.config, generator).to(model.embed.W_E.device)
-
-
-def _result(
-    rounds: Sequence[tuple[Bool[Tensor, "pair row"], Bool[Tensor, "pair row"]]], generator: torch.Generator
-) -> Interchange:
+def _result(rounds: Sequence[Round], generator: torch.Generator) -> Interchange:
     """From which tokens are as expected and which must change, for the same problems once a round."""
     amounts, weights = [], []
     for hit, changes in rounds:

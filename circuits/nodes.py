@@ -73,6 +73,15 @@ def every_node(config: DecoderConfig, positions: Iterable[int] | None = None) ->
     return tuple(node for position in chosen for node in at_position(config, position))
 
 
+def every_stream(config: DecoderConfig, positions: Iterable[int] | None = None) -> tuple[Node, ...]:
+    """The residual streams after all layers but the last at some positions (default: all that the model reads)."""
+    chosen = range(config.n_ctx - 1) if positions is None else sorted(set(positions))
+    for position in chosen:
+        require_position(config, position)
+    layers = range(config.n_layers - 1)
+    return tuple(Node(position=position, layer=layer, kind=RESIDUAL) for position in chosen for layer in layers)
+
+
 def neurons_of(config: DecoderConfig, mlp: Node) -> tuple[Node, ...]:
     """The neurons of an MLP, in order."""
     require_nodes(config, (mlp,))

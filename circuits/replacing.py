@@ -42,6 +42,14 @@ def resampled(recording: Recording, generator: torch.Generator) -> Alternative:
     return lambda node: recording.output(node)[order]
 
 
+def resampled_from(reference: Recording, problems: int, generator: torch.Generator) -> Alternative:
+    """What the same node wrote for a problem of a reference recording: for each of ``problems`` one, drawn once for all
+    nodes. A reference with every operation makes a circuit tell which one is asked for, too.
+    """
+    drawn = torch.randint(len(reference), (problems,), generator=generator).to(reference.answers.device)
+    return lambda node: reference.output(node)[drawn]
+
+
 def other_problems(count: int, generator: torch.Generator) -> Int[Tensor, " problem"]:
     """A permutation that leaves nothing in its place: each problem gives to the next one of a random circle."""
     if count < 2:

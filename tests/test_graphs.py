@@ -54,7 +54,11 @@ def test_graphs_are_integer_arithmetic_at_every_size(data: st.DataObject, digits
     right = data.draw(st.one_of(numbers, st.just(complement), st.just(min(complement + 1, 10**digits - 1))))
     operands = np.array([[digits_le(number, 10, digits) for number in (left, right)]])
     problems = Problems(operands=operands, subtract=np.array([operation == "sub"]))
-    for name, cascade in (("addition" if operation == "add" else "subtraction", "serial"), ("mixed", "parallel")):
+    for name, cascade in (
+        ("addition" if operation == "add" else "subtraction", "serial"),
+        ("mixed", "parallel"),
+        ("complement", "parallel"),
+    ):
         algorithm = ALGORITHMS[name](digits, cascade)
         (sign, *answer) = algorithm.tokens(algorithm.graph.run(algorithm.inputs(problems)))[0].tolist()
         assert (-1 if sign == 11 else 1) * value_of(answer[::-1], 10) == (
@@ -93,6 +97,33 @@ def test_every_sub_task_is_what_its_definition_says() -> None:
         minus = bool(problems.subtract[index])
         assert here["OPR"] == ("-" if minus else "+") and here["SGN"] == ("-" if minus and left < right else "+")
         assert here["SLT"] == ("S" if not minus else "N" if left < right else "M")
+
+
+@every_cascade
+def test_the_sums_of_the_complement_are_those_of_both_operations(cascade: str) -> None:
+    """In additions its columns are those of addition; in subtractions a carry is a borrow that does not happen."""
+    problems = all_pairs(3, True).at(slice(None, None, 997))
+    for subtract in (False, True):
+        problems = Problems(operands=problems.operands, subtract=np.full(len(problems), subtract))
+        graph = ALGORITHMS["mixed"](3, "serial").graph
+        both = graph.run(ALGORITHMS["mixed"](3).inputs(problems))
+        found = ALGORITHMS["complement"](3, cascade).graph.run(ALGORITHMS["complement"](3).inputs(problems))
+        assert all((found[name] == both[name]).all() for name in ("SLT", *graph.outputs))
+        assert (found["IN"] == (both["SLT"] == 1)).all()
+        equal = (problems.operands[:, 0] == problems.operands[:, 1]).cumprod(axis=1) == 1
+        for place in range(3):
+            digit, state, carry = (found[f"A{place}.{name}"] for name in ("CA", "CT", "CV"))
+            if not subtract:
+                assert (digit == both[f"A{place}.SA"]).all() and (carry == both[f"A{place}.SV"]).all()
+                assert (state == both[f"A{place}.ST"])[state != DOMAIN.index("U")].all()
+            else:
+                assert (digit == (both[f"A{place}.MD"] - 1) % 10).all()
+                passes = equal[:, place] & (found["IN"] == 0)  # no carry comes in, so none leaves; nor does a borrow
+                assert (carry == np.where(passes, 0, 1 - both[f"A{place}.MV"])).all()
+                sides = [problems.operands[:, side, place] for side in (0, 1)]
+                assert (state == np.where(sides[0] == sides[1], 2, sides[0] > sides[1])).all()
+        top = both["A2.MV"] == 0 if subtract else both["A2.SV"] == 1
+        assert (found["OUT"] == top).all()
 
 
 @every_cascade

@@ -8,6 +8,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from carryproof.finding_commands import add_finding_commands
+
 OUT = Path("runs/circuits")
 RESULTS = Path("results/circuits")
 INSERTIONS = Path("runs/insertions")
@@ -34,6 +36,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), cuda, cuda:1, ...")
     train.add_argument("--dtype", metavar="NAME", help="float32 or bfloat16 (default: the quicker one, measured)")
 
+    add_finding_commands(commands)
     summary = "keep the records of what is trained, and write every row beside the published one"
     table = commands.add_parser("table", help=summary, description=summary)
     table.set_defaults(command=_table)

@@ -1,0 +1,109 @@
+"""What the commands on one model print: the stage at work, and tables of what was found, ablated and tested."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.table import Table
+
+from carryproof.console import new_console
+
+SHOWN = 12  # nodes of the largest impact
+
+
+class StageDisplay:
+    """The stages of an analysis as they begin, with the time that has passed."""
+
+    def __init__(self, title: str) -> None:
+        self.console, self.began = new_console(), time.monotonic()
+        self.status = self.console.status(title)
+        self.title = title
+
+    def __enter__(self) -> "StageDisplay":
+        if self.console.is_terminal:
+            self.status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.status.stop()
+
+    def stage(self, name: str) -> None:
+        """Say which stage begins."""
+        elapsed = time.monotonic() - self.began
+        self.status.update(f"{self.title}: {name} (after {elapsed:.0f} s)")
+
+
+def print_search(found: Mapping[str, Any], path: Path) -> None:
+    """What was found in a model."""
+    console, nodes = new_console(), found["nodes"]
+    right = ", ".join(f"{name} {share['value']:.1%}" for name, share in found["right"].items())
+    console.print(f"{found['model']['name']}: right answers: {right}", markup=False)
+    if not nodes:
+        console.print("nothing here: no position and no node is useful", style="bold")
+    else:
+        console.print(
+            f"{len(found['positions'])} useful positions; {len(nodes)} nodes; a circuit of "
+            f"{len(found['circuit']['nodes'])} keeps {found['circuit']['kept']['value']:.1%} with all else ablated",
+            markup=False,
+        )
+        _print_variables(found)
+        ranked = sorted(nodes, key=lambda name: -nodes[name]["impact"]["whole"]["value"])[:SHOWN]
+        table = _table("nodes of the largest impact", "node", "impact", "tokens it breaks", "looks at", "carries")
+        for name in ranked:
+            node = nodes[name]
+            tokens = sorted(node["impact"]["tokens"].items(), key=lambda pair: -pair[1]["value"])[:3]
+            looks = [f"P{fact['key']} {fact['mean']:.0%}" for fact in node["attention"][:3]]
+            table.add_row(
+                name,
+                _interval(node["impact"]["whole"]),
+                ", ".join(f"{token} {share['value']:.0%}" for token, share in tokens),
+                ", ".join(looks),
+                "; ".join(node["variables"]),
+            )
+        console.print(table)
+    console.print(f"{sum(found['seconds'].values()):.0f} s; all of it: {path}", markup=False)
+
+
+def print_ablation(found: Mapping[str, Any]) -> None:
+    """What breaks when nodes write something else."""
+    table = _table(f"{found['model']['name']}: share of right answers that break", "nodes", "ablation", "all", "tokens")
+    for each in found["ablations"]:
+        tokens = ", ".join(f"{name} {share['value']:.1%}" for name, share in each["impact"]["tokens"].items())
+        table.add_row(", ".join(each["nodes"]), each["alternative"], _interval(each["impact"]["whole"]), tokens)
+    new_console().print(table)
+
+
+def print_test(tested: Mapping[str, Any], path: Path) -> None:
+    """Claims, and what they rest on."""
+    console = new_console()
+    for claim in tested["claims"]:
+        style = {"holds": "bold green", "fails": "bold red"}.get(claim["verdict"], "bold")
+        console.print(f"{claim['verdict']:>12}", style=style, end="  ")
+        console.print(f"{claim['statement']}: {claim['reason']}", markup=False)
+    console.print(f"all of it: {path}", markup=False)
+
+
+def _print_variables(found: Mapping[str, Any]) -> None:
+    """Those that move together, and of the others those that nodes carry alone."""
+    table = _table("where variables are", "variables", "verdict", "nodes", "accuracy on pairs not searched with")
+    together = [name.split(", ") for name in found["variables"] if ", " in name]
+    for name, each in found["variables"].items():
+        if each["verdict"] != "carried" and any(name in group for group in together):
+            continue
+        table.add_row(name, each["verdict"], ", ".join(each["nodes"]), _interval(each["result"]["accuracy"]))
+    new_console().print(table)
+
+
+def _interval(share: Mapping[str, float]) -> str:
+    return f"{share['value']:.1%} ({share['low']:.1%} to {share['high']:.1%})"
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, box=None, pad_edge=False, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    return table
