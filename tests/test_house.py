@@ -33,7 +33,7 @@ MAY_IMPORT = {
     ),
     "circuits": (
         {"circuits", "benchmarks", "theory", "positional", "models"},
-        {"jaxtyping", "torch"} | DATA | PAGES,
+        {"jaxtyping", "jsonschema", "torch"} | DATA | PAGES,
     ),
 }
 ALSO = {  # kept out of theory/__init__, see the test of what is loaded
