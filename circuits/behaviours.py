@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from carryproof.circuits.bootstrap import DRAWS, TAIL, Estimate
+from carryproof.circuits.bootstrap import DRAWS, TAIL, Estimate, unseen
 from carryproof.circuits.classes import BEHAVIOURS, LETTERS, classify, names, sample
 from carryproof.circuits.nodes import Node, at_position, every_node
 from carryproof.circuits.patching import patched_right
@@ -69,6 +69,18 @@ class Losses:
             right = (some @ self.right[member].float()).double()[:, None]
             found.append((some @ lost.T).double() / torch.where(right > 0, right, torch.inf))
         return torch.stack(found, dim=2)
+
+    def estimates(self, shares: Float[Tensor, "draw behaviour"]) -> dict[str, Estimate]:
+        """For one node the share of each behaviour's right answers that are lost; where none or all are, the interval
+        is that of Clopper and Pearson.
+        """
+        found = {}
+        for name, member, estimate in zip(self.behaviours, self.member, estimated(shares), strict=True):
+            right = int(self.right[member].sum())
+            none = unseen(right) if right else Estimate(value=0.0, low=0.0, high=1.0)
+            all_of_them = Estimate(value=1.0, low=1 - none.high, high=1.0)
+            found[name] = {0.0: none, 1.0: all_of_them}.get(estimate.value, estimate)
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -239,11 +251,7 @@ def behaviour_table(
     return BehaviourTable(
         problems=sizes[0],
         right=found.right_shares(),
-        nodes={
-            node: dict(zip(found.behaviours, estimated(shares[:, index]), strict=True))
-            for index, node in enumerate(found.nodes)
-            if useful[index]
-        },
+        nodes={node: found.estimates(shares[:, index]) for index, node in enumerate(found.nodes) if useful[index]},
         shares=shares_of_nodes(shares, found.behaviours, at_least),
         thresholds=tuple(shares_of_nodes(shares, found.behaviours, bound) for bound in THRESHOLDS),
     )

@@ -90,9 +90,14 @@ def write_maps(folder: Path, findings: Mapping[Node, Finding], *, digits: int) -
 
 
 def from_search(search: Mapping[str, Any]) -> dict[Node, Finding]:
-    """What a ``search.json`` says of its useful nodes, as far as tags can."""
+    """What a ``search.json`` says of its useful heads and MLPs, as far as tags can; neurons have no published form.
+
+    Variables that move together are said of a node one by one.
+    """
     found = {}
     for name, about in search["nodes"].items():
+        if parse(name).kind not in (HEAD, MLP):
+            continue
         impact = about["impact"]
         classes = {each[0] + str(min(int(each[1:]), MOST[each[0]])) for each in impact["classes"]}
         keys = sorted(about.get("attention", ()), key=lambda each: (-each["mean"], each["key"]))
@@ -102,7 +107,7 @@ def from_search(search: Mapping[str, Any]) -> dict[Node, Finding]:
             tokens=tuple(sorted(impact["tokens"], key=_from_left)),
             classes=tuple(sorted(classes, key=lambda each: (list(BEHAVIOURS).index(each[0]), each))),
             attention=tuple((key, percent) for key, percent in shares if percent),
-            variables=tuple(about.get("variables", ())),
+            variables=tuple(dict.fromkeys(each for group in about.get("variables", ()) for each in group.split(", "))),
         )
     return {node: found[node] for node in sorted(found)}
 

@@ -246,8 +246,8 @@ def roles(
         nodes[node] = Change(
             role=role[index],
             support=float(held[role[index]][1:, index].float().mean()),
-            source=estimated(shares_before[:, index, None])[0] if node in written else None,
-            end=dict(zip(at_end.behaviours, estimated(shares[:, index]), strict=True)),
+            source=before.estimates(shares_before[:, index, None])[ADDS] if node in written else None,
+            end=at_end.estimates(shares[:, index]),
             milestones=tuple(dict(zip(at_end.behaviours, each, strict=True)) for each in seen.tolist()),
             serves_since=_since(order, seen >= at_least, at_end.behaviours),
             likeness=tuple(each.likeness[node] for each in on_the_way) if node in written else None,

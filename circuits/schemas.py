@@ -7,7 +7,7 @@ and nothing may stand where it has no meaning. Source of the language: JSON Sche
 >>> SCHEMAS["search"]["properties"]["nodes"]["propertyNames"]["description"]
 'the name of a node, such as P18L0H1, P18L1M or P18L1N37'
 >>> sorted(SCHEMAS["search"]["properties"]["right"]["properties"])
-['add', 'sub']
+['add', 'sub_negative', 'sub_positive']
 """
 
 from collections.abc import Collection, Mapping
@@ -94,11 +94,13 @@ NAMES_POSITION = text("the index of a token, such as 18", _NUMBER)
 NAMES_TOKEN = text("a token of the answer: SGN, A0, A1, ...", f"(SGN|A{_NUMBER})")
 NAMES_CLASS = text("a complexity class, such as S2, M0 or N1", f"[{''.join(BEHAVIOURS)}]{_NUMBER}")
 NAMES_VARIABLE = text("the name of a variable, such as A2.SA", r"\S+")
+NAMES_GROUP = text("one variable or several that move together, such as A2.SA or A2.SA, A2.ST", r"\S+(, \S+)*")
 ANYTHING = text("any text")
 FLAG: Schema = {"type": "boolean", "description": "true or false"}
 EITHER: Schema = {"type": ["boolean", "null"], "description": "true, false, or null for either"}
 SHARE = {**real(0, 1), "description": "a number from 0 to 1"}
 ESTIMATE = record({"value": SHARE, "low": SHARE, "high": SHARE})
+BROKEN = table(ESTIMATE, one_of(BEHAVIOURS.values()))  # behaviours, as far as they are
 SECONDS = table(real(0), ANYTHING)
 
 MODEL = record(
@@ -115,7 +117,7 @@ MODEL = record(
 SETTINGS = settings({"alternative": one_of(ALTERNATIVES), "problems": count(1), "seed": count(0)})
 IMPACT = record(
     {"whole": ESTIMATE, "tokens": table(ESTIMATE, NAMES_TOKEN), "classes": table(ESTIMATE, NAMES_CLASS)},
-    {"behaviours": table(ESTIMATE, one_of(BEHAVIOURS.values()))},
+    {"behaviours": BROKEN},
 )
 ATTENTION = record({"key": count(0), "mean": SHARE, "low": SHARE, "high": SHARE})
 INTERCHANGE = record(
@@ -130,11 +132,11 @@ ASSIGNMENT = record(
         "random": row(INTERCHANGE),
         "untrained": INTERCHANGE,
     },
-    {"variable": NAMES_VARIABLE},
+    {"variable": NAMES_GROUP},
 )
 LEFT = record(
     {"whole": ESTIMATE, "tokens": table(ESTIMATE, NAMES_TOKEN), "classes": table(ESTIMATE, NAMES_CLASS)},
-    {"behaviours": table(ESTIMATE, one_of(BEHAVIOURS.values()))},
+    {"behaviours": BROKEN},
 )
 FAITHFULNESS = record(
     {
@@ -208,12 +210,12 @@ SCHEMAS: dict[str, Schema] = {
     "search": _file(
         "search",
         {
-            "right": of_some(OPERATIONS, ESTIMATE),
+            "right": SERVED,
             "positions": table(IMPACT, NAMES_POSITION),
             "nodes": table(
                 record(
                     {"impact": IMPACT},
-                    {"behaviours": SERVED, "attention": row(ATTENTION), "variables": row(NAMES_VARIABLE)},
+                    {"behaviours": BROKEN, "attention": row(ATTENTION), "variables": row(NAMES_GROUP)},
                 ),
                 NAMES_NODE,
             ),
@@ -221,7 +223,7 @@ SCHEMAS: dict[str, Schema] = {
         {
             "redundant": row(record({"nodes": row(NAMES_NODE, at_least=2), "impact": SHARE})),
             "edges": row(record({"edge": EDGE, "impact": SHARE})),
-            "variables": table(ASSIGNMENT, NAMES_VARIABLE),
+            "variables": table(ASSIGNMENT, NAMES_GROUP),
             "circuit": record({"nodes": row(NAMES_NODE), "kept": ESTIMATE}),
             "attribution": record({"correlation": real(-1, 1), "mean_error": real(0), "worst_error": real(0)}),
             "seconds": SECONDS,
@@ -232,8 +234,7 @@ SCHEMAS: dict[str, Schema] = {
         {
             "graph": ANYTHING,
             "alignment": table(row(NAMES_SITE, at_least=1), NAMES_VARIABLE),
-            "whole": of_some((*OPERATIONS, *BEHAVIOURS.values()), WHOLE),
-            "variables": table(ASSIGNMENT, NAMES_VARIABLE),
+            "whole": record({}, dict.fromkeys(BEHAVIOURS.values(), WHOLE)),
             "circuits": row(
                 record(
                     {
@@ -245,7 +246,7 @@ SCHEMAS: dict[str, Schema] = {
             ),
             "claims": row(CLAIM),
         },
-        {"seconds": SECONDS},
+        {"groups": row(row(NAMES_VARIABLE, at_least=1)), "seconds": SECONDS},
     ),
     "transfer": _file(
         "transfer",

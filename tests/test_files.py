@@ -2,7 +2,7 @@
 
 import copy
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from carryproof.circuits import ablation, quanta
-from carryproof.circuits.assignment import assign
-from carryproof.circuits.claims import judge
-from carryproof.circuits.faithfulness import faithfulness
+from carryproof.circuits import quanta
+from carryproof.circuits.analysis import Settings, examine, search
 from carryproof.circuits.files import read_file, require_valid, write_file
 from carryproof.circuits.handmade import addition_by_hand
-from carryproof.circuits.interchange import whole_interchange
-from carryproof.circuits.mixture import Mixture, draw
-from carryproof.circuits.nodes import HEAD, parse
-from carryproof.circuits.probes import attention
+from carryproof.circuits.nodes import parse
 from carryproof.circuits.quanta import BEHAVIORS, FEATURES, from_search, read_maps, to_search, write_maps
-from carryproof.circuits.recording import record
-from carryproof.circuits.replacing import resampled
 from carryproof.circuits.schemas import SCHEMAS
-from carryproof.circuits.swaps import contrasting
+from carryproof.circuits.stages import Stages
+from carryproof.circuits.subjects import Subject
 from carryproof.circuits.tags import (
     MAJORS,
     MOST,
@@ -38,6 +32,7 @@ from carryproof.circuits.tags import (
     parse_tags,
     token_names,
 )
+from carryproof.models.decoder import Decoder
 
 
 def estimate(value: float) -> dict[str, float]:
@@ -75,7 +70,7 @@ ABOUT = {
 SEARCH: dict[str, Any] = {
     **ABOUT,
     "kind": "search",
-    "right": {"add": estimate(1.0), "sub": estimate(1.0)},
+    "right": {"add": estimate(1.0), "sub_positive": estimate(1.0)},
     "positions": {"11": IMPACT},
     "nodes": {
         "P11L0H1": {
@@ -86,9 +81,10 @@ SEARCH: dict[str, Any] = {
                 {"key": 10, "mean": 0.48, "low": 0.0, "high": 0.6},
                 {"key": 1, "mean": 0.001, "low": 0.0, "high": 0.6},
             ],
-            "variables": ["A2.SA", "OPR"],
+            "variables": ["A2.SA, A2.ST", "A2.SA", "OPR"],
         },
-        "P11L1M": {"impact": IMPACT},
+        "P11L1M": {"impact": IMPACT, "behaviours": {}},
+        "P11L1N7": {"impact": IMPACT},
     },
     "redundant": [{"nodes": ["P11L0H1", "P11L0H2"], "impact": 0.9}],
     "edges": [{"edge": "P9L0M -> P13L1H0.v", "impact": 0.31}],
@@ -113,7 +109,7 @@ TEST: dict[str, Any] = {
     "graph": "mixed",
     "alignment": {"A2.SA": ["P8L0R"]},
     "whole": {"add": {"result": INTERCHANGE, "random": [INTERCHANGE], "untrained": INTERCHANGE}},
-    "variables": {"A2.SA": ASSIGNMENT},
+    "groups": [["A2.SA", "A2.ST"], ["OPR"]],
     "circuits": [{"behaviour": "add", "alternative": "mean", "result": FAITHFUL}],
     "claims": [{"statement": "computes the graph", "verdict": "holds", "reason": "0.98"}],
     "seconds": {"whole": 2},
@@ -200,7 +196,7 @@ REFUSED = [
         "$.model: got 'size'; allowed: the fields name, sha256, digits, operations, layers, heads, parameters",
     ),
     (("model", "sha256"), None, "$.model.sha256: got None; allowed: 64 hexadecimal digits"),
-    (("right",), {}, "$.right: got {}; allowed: an object of add, sub"),
+    (("right",), {}, "$.right: got {}; allowed: an object of add, sub_positive, sub_negative"),
     (("positions", "18"), IMPACT, "$.positions['18']: got 18; allowed: 0 to 17"),
     (("nodes", "P11L0H1", "attention", 0, "key"), 12, "$.nodes.P11L0H1.attention[0].key: got 12; allowed: 0 to 11"),
     (("kind",), "test", "$.kind: got 'test'; allowed: search"),
@@ -242,48 +238,16 @@ def test_nothing_is_written_that_could_not_be_read(tmp_path: Path) -> None:
         read_file(tmp_path / "a.json", "test")
 
 
-def test_what_the_tools_find_keeps_to_the_schemas(tmp_path: Path) -> None:
-    made, generator = addition_by_hand(2), torch.Generator().manual_seed(0)
-    problems = draw(Mixture(), digits=2, seed=1, first=0, count=60)
-    recording = record(made.model, problems)
-    other = resampled(recording, generator)
-    found = ablation.search(recording, other, generator)
-    swap = contrasting(made.algorithm, ("A1.SA",), problems, generator, count=30)
-    assigned = assign(made.model, swap, found.nodes, generator)
-    alignment = {"A1.SA": [parse("P3L0M")], "A0.SA": [parse("P4L0M")]}
-    whole = whole_interchange(made.model, made.algorithm, alignment, problems, generator, rounds=2)
-    kept = faithfulness(recording, found.nodes, other, generator)
-    claim = judge("computes it", whole.accuracy, at_least=0.9, controls=[assigned.untrained.accuracy])
-    model = {"digits": 2, "operations": ["add"], "layers": 2, "heads": 2, "parameters": 9}
-    about = {"model": {"name": "by hand", "sha256": "0" * 64, **model}, "settings": ABOUT["settings"]}
-    heads = [node for node in found.nodes if node.kind == HEAD]
-    facts = {head: [asdict(each) for each in attention(recording, head)] for head in heads}
-    search = {
-        **about,
-        "right": {"add": estimate(1.0)},
-        "positions": {str(position): impact.to_dict() for position, impact in found.positions.items()},
-        "nodes": {
-            str(node): {"impact": impact.to_dict()} | ({"attention": facts[node]} if node in facts else {})
-            for node, impact in found.nodes.items()
-        },
-        "variables": {"A1.SA": assigned.to_dict()},
-        "circuit": {"nodes": [str(node) for node in kept.nodes], "kept": kept.kept.whole.to_dict()},
-    }
-    result = {"result": whole.to_dict(), "random": [each.to_dict() for each in assigned.random]}
-    test = {
-        **about,
-        "graph": made.algorithm.graph.name,
-        "alignment": {name: [str(node) for node in nodes] for name, nodes in alignment.items()},
-        "whole": {"add": {**result, "untrained": assigned.untrained.to_dict()}},
-        "variables": {"A1.SA": assigned.to_dict()},
-        "circuits": [{"behaviour": "add", "alternative": "resample", "result": kept.to_dict()}],
-        "claims": [claim.to_dict()],
-    }
-    for kind, value in (("search", search), ("test", test)):
-        write_file(tmp_path / f"{kind}.json", kind, value)
-        assert read_file(tmp_path / f"{kind}.json", kind) == {"schema_version": 1, "kind": kind, **value}
-    write_maps(tmp_path, from_search(search), digits=2)
-    assert set(read_maps(tmp_path, digits=2).findings) == set(found.nodes)
+def test_what_an_analysis_finds_keeps_to_the_schemas(tmp_path: Path) -> None:
+    subject = Subject(name="by hand", model=addition_by_hand(1).model, operations=("add",))
+    untrained = replace(subject, model=Decoder.init(subject.model.config, torch.Generator().manual_seed(0)))
+    for each in (subject, untrained):
+        found = search(each, Settings(problems=40), stages=Stages(None, {}))
+        for kind, value in (("search", found), ("test", examine(each, found, stages=Stages(None, {})))):
+            write_file(tmp_path / f"{kind}.json", kind, value)
+            assert read_file(tmp_path / f"{kind}.json", kind) == {"schema_version": 1, **value}
+        write_maps(tmp_path, from_search(found), digits=1)
+        assert {str(node) for node in read_maps(tmp_path, digits=1).findings} == set(found["nodes"])
 
 
 # Tags. The lines are those that the published documents and tests show.
@@ -414,13 +378,13 @@ def test_a_search_goes_to_published_files_and_back(tmp_path: Path) -> None:
     findings = from_search(SEARCH)
     head = findings[parse("P11L0H1")]
     assert head.failed_percent == 29 and head.tokens == ("SGN", "A4") and head.classes == ("S0", "S5", "M4")
-    assert head.attention == ((4, 51), (10, 48)) and head.variables == ("A2.SA", "OPR")
+    assert head.attention == ((4, 51), (10, 48)) and head.variables == ("A2.SA", "A2.ST", "OPR")
     write_maps(tmp_path, findings, digits=5)
     behaviours, features = (json.loads((tmp_path / name).read_text()) for name in (BEHAVIORS, FEATURES))
     place = {"position": 11, "layer": 0, "is_head": True, "num": 1}
     tags = ["Fail%:29", "Impact:A64", "Math.Add:S05", "Math.Sub:M4", "Attn:P4=51", "Attn:P10=48"]
     assert behaviours[0] == {**place, "tags": tags}
-    assert features[0] == {**place, "tags": ["Algo:A2.SA", "Algo:OPR"]} and features[1]["tags"] == []
+    assert features[0] == {**place, "tags": ["Algo:A2.SA", "Algo:A2.ST", "Algo:OPR"]} and features[1]["tags"] == []
     maps = read_maps(tmp_path, digits=5)
     assert maps.findings == findings and maps.unread == {}
 
