@@ -191,15 +191,6 @@ def tri_add(*states: Values) -> Values:
     return carry
 
 
-def sum_state(total: Values) -> Values:
-    """Which of three states a column with this sum of digits is in.
-
-    >>> [DOMAIN[state] for state in sum_state(np.array([8, 9, 10]))]
-    ['0', 'U', '1']
-    """
-    return _tri_state(total >= BASE, total == BASE - 1)
-
-
 def _algorithm(
     name: str,
     digits: int,
@@ -278,7 +269,7 @@ def _complemented(place: int, cascade: str) -> list[Variable]:
             name=f"{here}.CA", values=DECIMAL, parents=terms, rule=lambda a, b, minus: (a + _nines(minus, b)) % BASE
         ),
         Variable(
-            name=f"{here}.CT", values=DOMAIN, parents=terms, rule=lambda a, b, minus: sum_state(a + _nines(minus, b))
+            name=f"{here}.CT", values=DOMAIN, parents=terms, rule=lambda a, b, minus: _sum_state(a + _nines(minus, b))
         ),
         Variable(
             name=f"{here}.CV",
@@ -306,6 +297,10 @@ def _nines(taken: Given, digit: Values) -> Values:
 
 def _tri_state(sends: Given, passes: Given) -> Values:
     return np.where(sends, 1, np.where(passes, UNKNOWN, 0))
+
+
+def _sum_state(total: Values) -> Values:
+    return _tri_state(total >= BASE, total == BASE - 1)
 
 
 def _serial(letter: str, place: int) -> tuple[str, ...]:

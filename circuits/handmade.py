@@ -26,7 +26,7 @@ from carryproof.models.decoder import Decoder
 
 UNSAID = BASE + SYMBOLS.index("\\")  # what the model writes where the circuit says nothing, as when it is ablated
 LOUD = 30.0  # what the decoy writes, beside 1 for all other nodes
-GROUPS = {"token": BASE, "other": BASE, "SA": BASE, "ST": len(DOMAIN), "SV": 2, "answer": BASE, "unread": BASE}
+GROUPS = {"SA": BASE, "ST": len(DOMAIN), "SV": 2, "unread": BASE}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,8 +55,8 @@ def redundant_addition_by_hand(digits: int) -> HandMade:
     digit are delivered, so unlike zero and mean ablation that does harm.
     """
     draft = _draft(digits)
-    draft.set_head(0, 1, _pairs(digits), rest=digits, reads="token", writes="other")
-    redundant = tuple((f"P{column}L0H0", f"P{column}L0H1") for column in _pairs(digits))
+    draft.set_head(0, 1, pairs_of(digits), rest=digits, reads="token", writes="other")
+    redundant = tuple((f"P{column}L0H0", f"P{column}L0H1") for column in pairs_of(digits))
     carries = _key(digits, ("H0", "H1"))
     return HandMade(model=draft.model, algorithm=addition(digits), carries=carries, redundant=redundant)
 
@@ -74,20 +74,13 @@ def decoy_addition_by_hand(digits: int) -> HandMade:
 
 
 def _draft(digits: int) -> Draft:
-    require_digits("digits", digits)
-    draft = Draft(GROUPS, vocabulary=VOCABULARY, tokens=context(digits), layers=2, heads=2, units=BASE**2)
-    equals, columns = decided_at("SGN", digits), {place: position(f"D'{place}", digits) for place in range(digits)}
-    for digit in range(BASE):
-        draft.embed_token(digit, ("token", digit))
-        draft.unembed(digit, ("answer", digit))
+    draft = begun(GROUPS, digits, heads=2, units=BASE**2)
+    equals, columns = decided_at("SGN", digits), columns_of(digits)
     draft.unembed(PLUS, ("position", equals))
-    draft.unembed_always(UNSAID, CLEAR / 4)
-
-    draft.set_head(0, 0, _pairs(digits), rest=digits, reads="token", writes="other")
     pairs = []
     for left, right in product(range(BASE), repeat=2):
         needs = ((("other", left),), (("token", right),), tuple(("position", column) for column in columns.values()))
-        pairs.append(Unit(needs=needs, writes=(("SA", (left + right) % BASE), ("ST", _state(left + right)))))
+        pairs.append(Unit(needs=needs, writes=(("SA", (left + right) % BASE), ("ST", state_of(left + right)))))
     draft.set_table(0, pairs)
 
     fetch = {decided_at(f"A{place}", digits): {column: 0} for place, column in columns.items()}
@@ -108,19 +101,40 @@ def _draft(digits: int) -> Draft:
     return draft
 
 
-def _pairs(digits: int) -> dict[int, dict[int, int]]:
-    """At the token of every D'_k, the first of the text first, the head looks at D_k."""
-    places = reversed(range(digits))
-    return {position(f"D'{place}", digits): {position(f"D{place}", digits): 0} for place in places}
+def begun(groups: Mapping[str, int], digits: int, *, heads: int, units: int) -> Draft:
+    """A draft of two layers that has digits in the group ``token`` and says those of ``answer``, or ``UNSAID``.
+
+    Its first head fetches D_k to the token of D'_k, as the group ``other``. ``groups`` are those that it has besides.
+    """
+    require_digits("digits", digits)
+    every = {"token": BASE, "other": BASE, "answer": BASE} | dict(groups)
+    draft = Draft(every, vocabulary=VOCABULARY, tokens=context(digits), layers=2, heads=heads, units=units)
+    for digit in range(BASE):
+        draft.embed_token(digit, ("token", digit))
+        draft.unembed(digit, ("answer", digit))
+    draft.unembed_always(UNSAID, CLEAR / 4)
+    draft.set_head(0, 0, pairs_of(digits), rest=digits, reads="token", writes="other")
+    return draft
 
 
-def _state(total: int) -> int:
+def columns_of(digits: int) -> dict[int, int]:
+    """The position of D'_k, where column k is summed up, for every place k, the first of the text first."""
+    return {place: position(f"D'{place}", digits) for place in reversed(range(digits))}
+
+
+def pairs_of(digits: int) -> dict[int, dict[int, int]]:
+    """What a head looks at that fetches D_k at the token of every D'_k, as ``Draft.set_head`` takes it."""
+    return {column: {position(f"D{place}", digits): 0} for place, column in columns_of(digits).items()}
+
+
+def state_of(total: int) -> int:
+    """Which of the values of ``DOMAIN`` the state of a column with this sum of digits is."""
     return DOMAIN.index("1" if total >= BASE else "U" if total == BASE - 1 else "0")
 
 
 def _key(digits: int, deliver: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     carries: dict[str, tuple[str, ...]] = {}
-    for column, place in zip(_pairs(digits), reversed(range(digits)), strict=True):
+    for place, column in columns_of(digits).items():
         at = f"P{column}L0"
         carries |= {f"{at}{head}": (f"D{place}",) for head in deliver}
         carries[f"{at}M"] = (f"A{place}.SA", f"A{place}.ST")
