@@ -45,7 +45,7 @@ def draw_map(search: Mapping[str, Any], by: str, folder: Path) -> Drawn | None:
         cmap = shades()
         for cell in quanta.cells:
             _draw_cell(axes, quanta, cell, _colour(quanta, cell, cmap))
-        _axes(axes, quanta)
+        label_columns(axes, quanta)
         if quanta.categories:
             _legend(figure, quanta, width)
         else:
@@ -116,7 +116,7 @@ def _draw_cell(axes: Axes, quanta: QuantaMap, cell: Cell, colour: Colour) -> Non
     )
 
 
-def _axes(axes: Axes, quanta: QuantaMap) -> None:
+def label_columns(axes: Axes, quanta: QuantaMap) -> None:
     """Tokens above, positions and what is decided below, rows at the left with a line between layers."""
     columns = quanta.columns
     axes.set_xlim(-0.5, len(columns) - 0.5)
