@@ -21,9 +21,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from carryproof.benchmarks.drawing import GREY, INK, Drawn, save, style
+from carryproof.circuits.map_figure import TEXT_POINTS, WIDTH_AT_LEAST, category_colours, label_columns
+from carryproof.circuits.maps import NONE_FOUND, QuantaMap, quanta_map, row_of
 from carryproof.circuits.nodes import Node, parse
-from carryproof.circuits.quanta import NONE_FOUND, QuantaMap, quanta_map, row_of
-from carryproof.circuits.quanta_figure import TEXT_POINTS, WIDTH_AT_LEAST, category_colours, label_columns
 
 COLUMN_INCHES, ROW_INCHES = 0.52, 0.6
 BOX_WIDTH, BOX_HEIGHT = 0.72, 0.5  # of a column and a row
@@ -45,10 +45,10 @@ class Arrow:
 def arrows(search: Mapping[str, Any]) -> tuple[Arrow, ...]:
     """The edges of a search, the strongest of each pair of nodes, strongest first."""
     found: dict[tuple[Node, Node], Arrow] = {}
-    for edge in sorted(search["edges"], key=lambda each: -each["impact"]):
+    for edge in sorted(search.get("edges", ()), key=lambda each: -each["impact"]):
         sender, _, receives = edge["edge"].partition(" -> ")
         receiver, _, entry = receives.partition(".")
-        arrow = Arrow(sender=parse(sender), receiver=parse(receiver), input=entry, impact=edge["impact"])
+        arrow = Arrow(sender=parse(sender), receiver=parse(receiver), input=entry or "in", impact=edge["impact"])
         found.setdefault((arrow.sender, arrow.receiver), arrow)
     return tuple(found.values())
 

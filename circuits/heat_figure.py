@@ -19,9 +19,8 @@ from matplotlib.ticker import PercentFormatter
 
 from carryproof.benchmarks.drawing import Drawn, save, style
 from carryproof.circuits.ablation import token_names
-from carryproof.circuits.nodes import parse
-from carryproof.circuits.quanta import row_of
-from carryproof.circuits.quanta_figure import shades
+from carryproof.circuits.map_figure import shades
+from carryproof.circuits.maps import row_of, useful_nodes
 from carryproof.circuits.sites import WORDS, read
 
 ROWS_PER_PANEL = 36
@@ -38,8 +37,8 @@ def token_impacts(search: Mapping[str, Any]) -> pd.DataFrame:
     """
     digits = search["model"]["digits"]
     texts, names = read(digits), token_names(digits)
-    nodes = sorted(parse(name) for name in search["nodes"])
-    shares = [search["nodes"][str(node)]["impact"].get("tokens", {}) for node in nodes]
+    nodes = useful_nodes(search)
+    shares = [entry["impact"].get("tokens", {}) for entry in nodes.values()]
     return pd.DataFrame(
         [[of[name]["value"] if name in of else 0.0 for name in names] for of in shares],
         index=[f"{texts[node.position]} {row_of(node)}" for node in nodes],

@@ -6,7 +6,7 @@ look at, all in the words of the text, so that lines of models of different size
 >>> share = {"value": 0.4, "low": 0.3, "high": 0.5}
 >>> looks = [{"key": 4, "mean": 0.9, "low": 0.8, "high": 1.0}]
 >>> search = {"model": {"digits": 2}, "positions": {"7": {"whole": share}}, "nodes": {
-...     "P7L1H1": {"impact": {"whole": share}, "variables": ["A0.SV"], "attention": looks}, "P8L1M": {}}}
+...     "P7L1H1": {"impact": {"whole": share}, "variables": ["A0.SV"], "attention": looks}}}
 >>> (line,) = position_table(search)
 >>> line.read, line.decides, line.variables, line.nodes
 ('A2', 'A1', ('A0.SV',), (Found(row='L1 H1', impact=0.4, attends=(("D'0", 0.9),), variables=('A0.SV',)),))
@@ -16,8 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from carryproof.circuits.nodes import parse
-from carryproof.circuits.quanta import attended, columns_of, row_of
+from carryproof.circuits.maps import attended, columns_of, row_of, useful_nodes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,18 +45,17 @@ def position_table(search: Mapping[str, Any]) -> tuple[Line, ...]:
     """The useful positions of a search, in the order of the text."""
     digits, lines = search["model"]["digits"], []
     at = {int(index): impact for index, impact in search["positions"].items()}
-    nodes = sorted(parse(name) for name in search["nodes"])
+    nodes = useful_nodes(search)
     for column in columns_of(digits, set(at)):
         found = []
-        for node in nodes:
+        for node, entry in nodes.items():
             if node.position == column.position:
-                entry = search["nodes"][str(node)]
                 found.append(
                     Found(
                         row=row_of(node),
                         impact=entry["impact"]["whole"]["value"],
                         attends=attended(digits, entry),
-                        variables=tuple(entry["variables"]),
+                        variables=tuple(entry.get("variables", ())),
                     )
                 )
         lines.append(

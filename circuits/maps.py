@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from carryproof.circuits.nodes import HEAD, Node, parse
+from carryproof.circuits.nodes import HEAD, MLP, Node, parse
 from carryproof.circuits.sites import decided, read
 from carryproof.circuits.texts import context
 from carryproof.theory.errors import bad, unknown
@@ -97,10 +97,8 @@ def quanta_map(search: Mapping[str, Any], by: str) -> QuantaMap:
         raise unknown("by", by, ASPECTS)
     aspect, digits = ASPECTS[by], search["model"]["digits"]
     found: dict[Node, Cell] = {}
-    for name, entry in search["nodes"].items():
-        node, finding = parse(name), aspect.find(search, entry)
-        if node.position >= context(digits) - 1:
-            raise bad("node", name, f"positions 0 to {context(digits) - 2}, what a model of {digits} digits reads")
+    for node, entry in useful_nodes(search).items():
+        finding = aspect.find(search, entry)
         if finding is not None:
             lines, tone = finding
             found[node] = Cell(row=row_of(node), position=node.position, lines=lines, tone=tone)
@@ -111,9 +109,22 @@ def quanta_map(search: Mapping[str, Any], by: str) -> QuantaMap:
         tells=aspect.tells,
         rows=tuple(rows),
         columns=columns_of(digits, {node.position for node in found}),
-        cells=tuple(found[node] for node in sorted(found)),
+        cells=tuple(found.values()),
         categories=aspect.categories,
     )
+
+
+def useful_nodes(search: Mapping[str, Any]) -> dict[Node, Mapping[str, Any]]:
+    """The useful heads and MLPs of a search in order, and what is known of each.
+
+    Neurons are left out: they are parts of an MLP. Raises ``ValueError`` for nodes outside the model's text.
+    """
+    digits, named = search["model"]["digits"], search["nodes"]
+    found = {node: named[str(node)] for node in sorted(map(parse, named)) if node.kind in (HEAD, MLP)}
+    for node in found:
+        if node.position >= context(digits) - 1:
+            raise bad("node", str(node), f"positions 0 to {context(digits) - 2}, what a model of {digits} digits reads")
+    return found
 
 
 def row_of(node: Node) -> str:
@@ -139,8 +150,8 @@ def family(variable: str) -> str:
 
 def served(search: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[str, ...]:
     """The behaviours of which a node breaks more than the floor of the search, with its whole interval."""
-    floor = search["settings"].get("floor", 0.0)
-    return tuple(name for name in SERVES if name in entry["behaviours"] and entry["behaviours"][name]["low"] > floor)
+    floor, of = search["settings"].get("floor", 0.0), entry.get("behaviours", {})
+    return tuple(name for name in SERVES if name in of and of[name]["low"] > floor)
 
 
 def simplest(entry: Mapping[str, Any]) -> tuple[str, ...]:
@@ -165,7 +176,7 @@ def _impact(search: Mapping[str, Any], entry: Mapping[str, Any]) -> Finding:
 
 
 def _variables(search: Mapping[str, Any], entry: Mapping[str, Any]) -> Finding:
-    names = entry["variables"]
+    names = list(entry.get("variables", ()))
     if not names:
         return (UNKNOWN,), NONE_FOUND
     kinds = {family(name) for name in names}

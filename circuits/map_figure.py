@@ -18,7 +18,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from carryproof.benchmarks.drawing import GREY, INK, Drawn, save, style
-from carryproof.circuits.quanta import CLASSES, NEITHER, NONE_FOUND, Cell, QuantaMap, quanta_map
+from carryproof.circuits.maps import CLASSES, NEITHER, NONE_FOUND, Cell, QuantaMap, quanta_map
 
 CELL_INCHES = 0.37
 LINE_INCHES = 0.105
