@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from carryproof.circuits.nodes import HEAD, MLP, Node, parse
+from carryproof.circuits.nodes import HEAD, MLP, RESIDUAL, Node, parse
 from carryproof.circuits.sites import decided, read
 from carryproof.circuits.texts import context
 from carryproof.theory.errors import bad, unknown
@@ -97,7 +97,7 @@ def quanta_map(search: Mapping[str, Any], by: str) -> QuantaMap:
         raise unknown("by", by, ASPECTS)
     aspect, digits = ASPECTS[by], search["model"]["digits"]
     found: dict[Node, Cell] = {}
-    for node, entry in useful_nodes(search).items():
+    for node, entry in sorted({**useful_nodes(search), **(streams(search) if by == "variables" else {})}.items()):
         finding = aspect.find(search, entry)
         if finding is not None:
             lines, tone = finding
@@ -127,9 +127,30 @@ def useful_nodes(search: Mapping[str, Any]) -> dict[Node, Mapping[str, Any]]:
     return found
 
 
+def streams(search: Mapping[str, Any]) -> dict[Node, Mapping[str, Any]]:
+    """The residual streams that carry variables, which are no nodes of a search, with the names of the variables."""
+    found: dict[Node, list[str]] = {}
+    for name, assigned in search.get("variables", {}).items():
+        for node in map(parse, assigned["nodes"]):
+            if node.kind == RESIDUAL:
+                known = found.setdefault(node, [])
+                known += [each for each in single(name) if each not in known]
+    return {node: {"variables": names} for node, names in found.items()}
+
+
+def single(names: str) -> list[str]:
+    """The variables of a group that moves together.
+
+    >>> single("A0.SA, A0.ST"), single("OPR")
+    (['A0.SA', 'A0.ST'], ['OPR'])
+    """
+    return names.split(", ")
+
+
 def row_of(node: Node) -> str:
-    """The row of a node: ``L0 H2``, or ``L0 MLP``."""
-    return f"L{node.layer} {f'H{node.index}' if node.kind == HEAD else 'MLP'}"
+    """The row of a node: ``L0 H2``, ``L0 MLP``, or ``L0 stream`` for the residual stream after the layer."""
+    words = {MLP: "MLP", RESIDUAL: "stream"}
+    return f"L{node.layer} {words.get(node.kind, f'{node.kind}{node.index}')}"
 
 
 def columns_of(digits: int, positions: set[int]) -> tuple[Column, ...]:
