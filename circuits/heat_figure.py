@@ -23,7 +23,7 @@ from carryproof.circuits.map_figure import shades
 from carryproof.circuits.maps import row_of, useful_nodes
 from carryproof.circuits.sites import WORDS, read
 
-ROWS_PER_PANEL = 36
+ROWS_PER_PANEL = 40  # where there are more, two panels share them
 ROW_INCHES, COLUMN_INCHES = 0.135, 0.24
 
 
@@ -51,7 +51,7 @@ def draw_heat(search: Mapping[str, Any], folder: Path) -> Drawn | None:
     table = token_impacts(search)
     if table.empty:
         return None
-    panels = -(-len(table) // ROWS_PER_PANEL)
+    panels = 1 if len(table) <= ROWS_PER_PANEL else 2
     rows = -(-len(table) // panels)
     width = panels * (0.85 + COLUMN_INCHES * len(table.columns)) + 0.7
     with style():

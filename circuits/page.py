@@ -23,7 +23,7 @@ from carryproof.circuits.map_figure import draw_map
 from carryproof.circuits.maps import ASPECTS, row_of, single, useful_nodes
 from carryproof.circuits.nodes import parse
 from carryproof.circuits.positions import position_table
-from carryproof.circuits.sites import site
+from carryproof.circuits.sites import where
 from carryproof.circuits.texts import Problems, context, render, write
 
 MARKS = {"holds": "✓", "carried": "✓", "fails": "✗", "open": "~", "partly": "~"}
@@ -124,16 +124,15 @@ def share(estimate: Mapping[str, float]) -> str:
 
 
 def sites(names: Sequence[str], digits: int) -> str:
-    """Where nodes are, in words.
+    """Where nodes are, in words, those of one position together.
 
-    >>> sites(["P7L1H1", "P3L0R"], 2)
-    "L1 H1 where A1 is decided; L0 stream at D'1"
+    >>> sites(["P7L1H1", "P3L0R", "P7L1H0"], 2)
+    "L0 stream at D'1; L1 H0, L1 H1 where A1 is decided"
     """
-    found = []
-    for node in map(parse, names):
-        where = site(digits, node.position)
-        found.append(f"{row_of(node)} {'where' if ' ' in where else 'at'} {where}")
-    return "; ".join(found)
+    found: dict[str, list[str]] = {}
+    for node in sorted(map(parse, names)):
+        found.setdefault(where(digits, node.position), []).append(row_of(node))
+    return "; ".join(f"{', '.join(rows)} {place}" for place, rows in found.items())
 
 
 def most(controls: Sequence[Mapping[str, Any]]) -> str:

@@ -39,10 +39,20 @@ def decided(digits: int) -> dict[int, str]:
 
 
 def site(digits: int, index: int) -> str:
-    """The name of a position in words. Raises ``ValueError`` for a position outside the text."""
+    """The name of a position. Raises ``ValueError`` for a position outside the text."""
     require_integer("position", index, 0, context(digits) - 1)
     outputs = decided(digits)
     return f"{outputs[index]}{DECIDED}" if index in outputs else read(digits)[index]
+
+
+def where(digits: int, index: int) -> str:
+    """A position in words, after what is there.
+
+    >>> where(2, 3), where(2, 5)
+    ("at D'1", 'where the sign is decided')
+    """
+    name = site(digits, index)
+    return f"at {name}" if DECIDED not in name else f"where {'the ' if name.startswith('sign') else ''}{name}"
 
 
 def relative(text: str, place: int) -> str:

@@ -4,6 +4,7 @@ They have the form of the files that the commands exchange; nothing in them is m
 """
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,13 @@ from carryproof.circuits import ablation, attribution, edges
 from carryproof.circuits.algorithms import Algorithm
 from carryproof.circuits.assignment import Assignment, assign
 from carryproof.circuits.bootstrap import estimates
-from carryproof.circuits.claims import circuit_claim, graph_claim
+from carryproof.circuits.claims import judge
 from carryproof.circuits.faithfulness import faithfulness
 from carryproof.circuits.interchange import random_sets, untrained, whole_interchange
 from carryproof.circuits.mixture import Mixture, draw
-from carryproof.circuits.nodes import HEAD, every_node, parse
+from carryproof.circuits.nodes import HEAD, Node, at_position, every_node
 from carryproof.circuits.probes import attention
-from carryproof.circuits.recording import record
+from carryproof.circuits.recording import Recording, record
 from carryproof.circuits.replacing import resampled
 from carryproof.circuits.swaps import contrasting
 from carryproof.circuits.texts import Problems
@@ -58,7 +59,7 @@ def files(
     problems, draws = joined(sets), generator()
     about = {
         "name": name,
-        "sha256": "0" * 64,
+        "sha256": sha256(name.encode()).hexdigest(),
         "digits": algorithm.digits,
         "operations": list(algorithm.operations),
         "layers": model.config.n_layers,
@@ -68,15 +69,16 @@ def files(
     settings = {"alternative": "resample", "problems": len(problems), "seed": 0, "floor": FLOOR}
     recording = record(model, problems)
     other = resampled(recording, draws)
-    found = ablation.search(recording, other, draws, floor=FLOOR)
+    positions = _useful(recording, {each: at_position(model.config, each) for each in range(model.config.n_ctx - 1)})
+    found = _useful(recording, {each: (each,) for each in every_node(model.config, positions)})
     assigned = {each: _assigned(model, algorithm, each, sets, pairs) for each in variables}
-    nodes = list(found.nodes)
+    nodes = list(found)
     of = {each: record(model, some) for each, some in sets.items()}
     served = {
         each: ablation.impacts(of[each], [(node,) for node in nodes], resampled(of[each], draws), draws) for each in of
     }
     listed = {}
-    for index, (node, impact) in enumerate(found.nodes.items()):
+    for index, (node, impact) in enumerate(found.items()):
         listed[str(node)] = {
             "impact": impact.to_dict(),
             "behaviours": {each: served[each][index].whole.to_dict() for each in of},
@@ -97,22 +99,29 @@ def files(
         "model": about,
         "settings": settings,
         "right": {each: right.to_dict() for each, right in _right(model, algorithm, sets).items()},
-        "positions": {str(position): impact.to_dict() for position, impact in found.positions.items()},
+        "positions": {str(position): impact.to_dict() for position, impact in positions.items()},
         "nodes": listed,
         "redundant": [
             {"nodes": [str(node) for node in some], "impact": impact}
-            for some, impact in ablation.redundant_sets(recording, every_node(model.config, found.positions), other)
+            for some, impact in ablation.redundant_sets(recording, every_node(model.config, positions), other)
         ],
         "edges": [{"edge": str(edge), "impact": impact.whole.value} for edge, impact in traced.items()],
         "variables": {each: assignment.to_dict() for each, assignment in assigned.items()},
         "circuit": {
             "nodes": [str(node) for node in nodes],
-            "kept": faithful.kept.whole.to_dict() if faithful else ablation.NO_IMPACT.to_dict(),
+            "kept": faithful.kept.whole.to_dict() if faithful else {"value": 0.0, "low": 0.0, "high": 0.0},
         },
         "attribution": {each: getattr(estimated, each) for each in ("correlation", "mean_error", "worst_error")},
         "seconds": {"positions": 1.5, "nodes": 12.25},
     }
     return search, _test(model, algorithm, search, assigned, recording, faithful)
+
+
+def _useful(recording: Recording, sets: Mapping[Any, Sequence[Node]]) -> dict[Any, ablation.Impact]:
+    """The sets of nodes whose impact together lies above the floor."""
+    draws = generator()
+    found = ablation.impacts(recording, list(sets.values()), resampled(recording, draws), draws)
+    return {name: impact for name, impact in zip(sets, found, strict=True) if impact.whole.low > FLOOR}
 
 
 def _assigned(
@@ -144,7 +153,7 @@ def _test(
     faithful: Any,
 ) -> dict[str, Any]:
     """The alignment that the search found, tested as a whole on the same problems."""
-    operation, right = algorithm.operations[0], int(recording.right.all(dim=1).sum())
+    operation = algorithm.operations[0]
     alignment = {name: each.nodes for name, each in assigned.items() if each.nodes}
     claims, whole, circuits = [], {}, []
     if alignment:
@@ -161,11 +170,13 @@ def _test(
             "random": [each.to_dict() for each in random],
             "untrained": blank.to_dict(),
         }
-        name = f"the {algorithm.graph.name} graph"
-        claims.append(graph_claim(name, measured, right=right, at_least=0.9, controls=[*random, blank]).to_dict())
+        controls = [each.accuracy for each in (*random, blank)]
+        name = f"computes the {algorithm.graph.name} graph"
+        claims.append(judge(name, measured.accuracy, at_least=0.9, controls=controls).to_dict())
     if faithful:
         circuits.append({"behaviour": "add", "alternative": "resample", "result": faithful.to_dict()})
-        claims.append(circuit_claim("add, resampled", faithful, right=right, at_least=0.9).to_dict())
+        name = f"{len(faithful.nodes)} nodes do add, all else resampled"
+        claims.append(judge(name, faithful.kept.whole, at_least=0.9, controls=faithful.controls).to_dict())
     return {
         "schema_version": 1,
         "kind": "test",
@@ -190,8 +201,3 @@ def curve(digits: int, *, points: int = 30) -> dict[str, Any]:
         share = index / points
         loss.append({"step": 100 * index, "loss": sum(of_tokens) / tokens, "in_range": share, "tokens": of_tokens})
     return {"schema_version": 1, "loss": loss}
-
-
-def parse_all(names: Sequence[str]) -> list[str]:
-    """Names in the order of positions, layers, heads and MLPs."""
-    return [str(node) for node in sorted(parse(name) for name in names)]
