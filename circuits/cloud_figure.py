@@ -15,7 +15,7 @@ from carryproof.benchmarks.drawing import PANELS_PER_ROW, Drawn, grid, panel_wid
 from carryproof.circuits.algorithms import DOMAIN
 from carryproof.circuits.clouds import MarkedCloud
 
-POINTS_AT_MOST = 300  # of a panel
+POINTS_AT_MOST = 4_000  # of all panels
 MARKERS = dict(zip(DOMAIN, "o^s", strict=True))
 WORDS = {"0": "0: nothing goes up", "1": "1: carries or borrows", "U": "U: passes on what comes from below"}
 
@@ -31,7 +31,7 @@ def draw_clouds(clouds: Sequence[MarkedCloud], folder: Path) -> Drawn | None:
         for index in range(rows * columns):
             panel = axes[index // columns][index % columns]
             if index < len(clouds):
-                _draw(panel, clouds[index])
+                _draw(panel, clouds[index], POINTS_AT_MOST // len(clouds))
             else:
                 panel.set_axis_off()
         colours = sns.color_palette("colorblind")
@@ -56,11 +56,11 @@ def draw_clouds(clouds: Sequence[MarkedCloud], folder: Path) -> Drawn | None:
         )
 
 
-def _draw(axes: Axes, marked: MarkedCloud) -> None:
-    points = marked.cloud.points[:POINTS_AT_MOST].numpy()
+def _draw(axes: Axes, marked: MarkedCloud, points_at_most: int) -> None:
+    points = marked.cloud.points[:points_at_most].numpy()
     colours = sns.color_palette("colorblind")
     for number, state in enumerate(DOMAIN):
-        chosen = [index for index, value in enumerate(marked.values[:POINTS_AT_MOST]) if value == state]
+        chosen = [index for index, value in enumerate(marked.values[: len(points)]) if value == state]
         axes.plot(
             points[chosen, 0],
             points[chosen, 1],

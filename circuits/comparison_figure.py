@@ -24,7 +24,7 @@ from carryproof.circuits.maps import single
 from carryproof.circuits.sites import place_of
 
 CELL_INCHES, LINE_INCHES, NAME_INCHES = 0.23, 0.16, 1.15
-TOGETHER = "column: all that its digits give"
+TOGETHER = "whole column"
 SIGNS = {"carried": "", "partly": "~", "nothing": "–"}
 
 
@@ -60,7 +60,7 @@ def draw_matrix(searches: Sequence[Search], folder: Path) -> Drawn | None:
                 name="matrix",
                 title="Variables over models",
                 caption="A panel is a kind of variable, a row a model, a column the place of the variable from the "
-                "units up. Numbers are the interchange accuracy in % at the nodes that the search found; ~ marks a "
+                "units up; a whole column is all that its two digits give, moved together. Numbers are the interchange accuracy in % at the nodes that the search found; ~ marks a "
                 "variable that is carried only partly, – one that was found nowhere; white was not asked.",
                 alternative=f"Matrix of {len(models)} models by variables; the numbers are in the search files.",
                 width_inches=width,
@@ -100,7 +100,7 @@ def draw_overlay(searches: Sequence[Search], folder: Path) -> Drawn | None:
         axes.tick_params(axis="x", labelsize=5.5)
         bar = figure.colorbar(ScalarMappable(Normalize(0, 1), cmap), ax=axes, aspect=20, pad=0.01)
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        figure.suptitle(f"Useful nodes of {len(searches)} models, by meaning of the position", fontsize=8.5)
+        figure.suptitle("Useful nodes of all models, by meaning of the position", fontsize=8.5)
         return save(
             figure,
             folder,

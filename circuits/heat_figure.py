@@ -24,6 +24,7 @@ from carryproof.circuits.maps import row_of, useful_nodes
 from carryproof.circuits.sites import WORDS, read
 
 ROWS_PER_PANEL = 40  # where there are more, two panels share them
+NUMBERED_AT_MOST = 250  # nodes; beyond, colours alone keep a page small
 ROW_INCHES, COLUMN_INCHES = 0.135, 0.24
 
 
@@ -52,7 +53,7 @@ def draw_heat(search: Mapping[str, Any], folder: Path) -> Drawn | None:
     if table.empty:
         return None
     panels = 1 if len(table) <= ROWS_PER_PANEL else 2
-    rows = -(-len(table) // panels)
+    rows, numbered = -(-len(table) // panels), len(table) <= NUMBERED_AT_MOST
     width = panels * (0.85 + COLUMN_INCHES * len(table.columns)) + 0.7
     with style():
         figure = Figure(figsize=(max(3.6, width), 0.9 + ROW_INCHES * rows), layout="constrained")
@@ -60,7 +61,7 @@ def draw_heat(search: Mapping[str, Any], folder: Path) -> Drawn | None:
         cmap = shades()
         for index, axes in enumerate(every):
             part = table.iloc[index * rows : (index + 1) * rows]
-            text = np.where(part >= 0.005, (100 * part).round().astype(int).astype(str), "")
+            text = np.where(part >= 0.005, (100 * part).round().astype(int).astype(str), "") if numbered else None
             sns.heatmap(
                 part,
                 ax=axes,
@@ -73,6 +74,7 @@ def draw_heat(search: Mapping[str, Any], folder: Path) -> Drawn | None:
                 annot_kws={"fontsize": 5},
                 linewidths=0.4,
                 linecolor="white",
+                rasterized=not numbered,
                 xticklabels=True,
                 yticklabels=True,
             )

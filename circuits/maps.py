@@ -200,8 +200,12 @@ def _variables(search: Mapping[str, Any], entry: Mapping[str, Any]) -> Finding:
     names = list(entry.get("variables", ()))
     if not names:
         return (UNKNOWN,), NONE_FOUND
-    kinds = {family(name) for name in names}
-    return _shortened(names), kinds.pop() if len(kinds) == 1 else SEVERAL
+    kinds, columns = {family(name) for name in names}, {name.partition(".")[0] for name in names}
+    tone = kinds.pop() if len(kinds) == 1 else SEVERAL
+    if len(names) <= LINES_AT_MOST or len(columns) > 1:
+        return _shortened(names), tone
+    first, *rest = (name.partition(".")[2] for name in names)
+    return (*columns, f"{first} {rest[0]}", " ".join(rest[1:]) if len(rest) < 4 else f"+{len(rest) - 1}"), tone
 
 
 def _complexity(search: Mapping[str, Any], entry: Mapping[str, Any]) -> Finding:
@@ -212,7 +216,7 @@ def _complexity(search: Mapping[str, Any], entry: Mapping[str, Any]) -> Finding:
 
 
 def _attention(search: Mapping[str, Any], entry: Mapping[str, Any]) -> Finding:
-    if "attention" not in entry:
+    if not entry.get("attention"):
         return None
     keys = attended(search["model"]["digits"], entry)
     return (_shortened([name for name, _ in keys]), keys[0][1]) if keys else ((UNKNOWN,), 0.0)

@@ -70,7 +70,14 @@ def write_page(
         figures = fresh / "figures"
         figures.mkdir()
         environment = page_environment(figures)
-        environment.filters |= {"share": share, "sites": sites, "most": most, "mark": mark, "behaviour": behaviour}
+        environment.filters |= {
+            "share": share,
+            "sites": sites,
+            "most": most,
+            "short": short,
+            "mark": mark,
+            "behaviour": behaviour,
+        }
         page = environment.get_template("circuits/page.html.j2").render(
             model=model,
             example=example(model),
@@ -133,6 +140,16 @@ def sites(names: Sequence[str], digits: int) -> str:
     for node in sorted(map(parse, names)):
         found.setdefault(where(digits, node.position), []).append(row_of(node))
     return "; ".join(f"{', '.join(rows)} {place}" for place, rows in found.items())
+
+
+def short(group: str) -> str:
+    """A group of variables that move together, with their column said once.
+
+    >>> short("A1.SA, A1.SC"), short("A1.SA"), short("SGN")
+    ('A1: SA, SC', 'A1.SA', 'SGN')
+    """
+    names = [name.split(".") for name in single(group)]
+    return f"{names[0][0]}: {', '.join(name[-1] for name in names)}" if len(names) > 1 else group
 
 
 def most(controls: Sequence[Mapping[str, Any]]) -> str:
