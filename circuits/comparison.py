@@ -94,7 +94,7 @@ def common_places(searches: Sequence[Search]) -> tuple[Place, ...]:
 def _shared(place: Place) -> tuple[Any, ...]:
     """What most models and columns share comes first."""
     models, columns = place.models / place.of_models, place.columns / place.of_columns
-    return -models, -columns, -place.partly, place.layer, place.variables
+    return -models, -place.of_models, -columns, -place.partly, place.layer, place.variables
 
 
 def pattern(variable: str) -> str:

@@ -23,7 +23,8 @@ from carryproof.circuits.map_figure import ink_on, shades
 from carryproof.circuits.maps import single
 from carryproof.circuits.sites import place_of
 
-CELL_INCHES, LINE_INCHES, NAME_INCHES = 0.23, 0.16, 1.15
+CELL_INCHES, LINE_INCHES, NAME_INCHES = 0.2, 0.16, 1.15
+LINE_INCHES_AT_MOST = 7.8  # of panels beside each other: two of fifteen columns
 TOGETHER = "whole column"
 SIGNS = {"carried": "", "partly": "~", "nothing": "–"}
 
@@ -60,8 +61,9 @@ def draw_matrix(searches: Sequence[Search], folder: Path) -> Drawn | None:
                 name="matrix",
                 title="Variables over models",
                 caption="A panel is a kind of variable, a row a model, a column the place of the variable from the "
-                "units up; a whole column is all that its two digits give, moved together. Numbers are the interchange accuracy in % at the nodes that the search found; ~ marks a "
-                "variable that is carried only partly, – one that was found nowhere; white was not asked.",
+                "units up; a whole column is all that its two digits give, moved together. Numbers are the interchange "
+                "accuracy in % at the nodes that the search found; ~ marks a variable that is carried only partly, – "
+                "one that was found nowhere; white was not asked.",
                 alternative=f"Matrix of {len(models)} models by variables; the numbers are in the search files.",
                 width_inches=width,
             ),
@@ -147,7 +149,7 @@ def _lines(spans: Mapping[str, int]) -> list[list[str]]:
     lines: list[list[str]] = [[]]
     for name, span in spans.items():
         cells = sum(spans[each] + 1 for each in lines[-1]) + span
-        if lines[-1] and NAME_INCHES + CELL_INCHES * cells > PAGE_INCHES:
+        if lines[-1] and NAME_INCHES + CELL_INCHES * cells > LINE_INCHES_AT_MOST:
             lines.append([])
         lines[-1].append(name)
     return lines

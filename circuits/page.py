@@ -81,8 +81,8 @@ def write_page(
         page = environment.get_template("circuits/page.html.j2").render(
             model=model,
             example=example(model),
-            search=search,
-            test=test,
+            search={"redundant": [], "edges": [], "seconds": {}} | dict(search),
+            test={"seconds": {}} | dict(test) if test else None,
             transfer=transfer,
             claims=test["claims"] if test else [],
             verdicts=Counter(each["verdict"] for each in (test["claims"] if test else ())),

@@ -4,6 +4,7 @@ They have the form of the files that the commands exchange; nothing in them is m
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
@@ -16,6 +17,7 @@ from carryproof.circuits.assignment import Assignment, assign
 from carryproof.circuits.bootstrap import estimates
 from carryproof.circuits.claims import judge
 from carryproof.circuits.faithfulness import faithfulness
+from carryproof.circuits.handmade import addition_by_hand
 from carryproof.circuits.interchange import random_sets, untrained, whole_interchange
 from carryproof.circuits.mixture import Mixture, draw
 from carryproof.circuits.nodes import HEAD, Node, at_position, every_node
@@ -190,6 +192,13 @@ def _test(
         "claims": claims,
         "seconds": {"whole": 3.0},
     }
+
+
+@cache
+def by_hand() -> Findings:
+    """The search and the test of the hand-made model of two digits; not to be changed."""
+    made = addition_by_hand(2)
+    return files(made.model, made.algorithm, "by_hand_d2", ("A0.SA", "A1.SA", "A1.SC", "A0.SV", "A1.SV"))
 
 
 def curve(digits: int, *, points: int = 30) -> dict[str, Any]:
