@@ -12,25 +12,20 @@ All of it is written into a temporary folder beside the old report and swapped i
 either the old report or the new one. Equal results give equal bytes: nothing in it depends on when it was written.
 """
 
-import os
-import tempfile
-from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment
 
 from carryproof.benchmarks.beside import beside_ours
 from carryproof.benchmarks.compare import SUCCESS, Comparison, StudyResult
 from carryproof.benchmarks.curves import bounds
-from carryproof.benchmarks.drawing import Drawn
 from carryproof.benchmarks.figures import draw_figures
 from carryproof.benchmarks.latex import write_tables
 from carryproof.benchmarks.literature import REACHES, SOURCE
+from carryproof.benchmarks.pages import PAGE, in_place_of, page_environment
 from carryproof.benchmarks.published import conclusions, law_rows
 from carryproof.benchmarks.sections import (
     OUTCOMES,
@@ -46,13 +41,8 @@ from carryproof.benchmarks.sections import (
     untested_because,
 )
 from carryproof.benchmarks.spreadsheets import write_spreadsheets
-from carryproof.benchmarks.store import require_folder
 from carryproof.benchmarks.theories import by_question, claim_words, score_theories, scored_forecasts
-from carryproof.theory.errors import bad
 from carryproof.theory.ranges import write_lengths
-
-PAGE = "index.html"
-_INCH = 9.2  # rem per inch of a figure: its small print becomes as large as the page's
 
 
 def write_report(result: StudyResult, folder: Path) -> Path:
@@ -65,28 +55,6 @@ def write_report(result: StudyResult, folder: Path) -> Path:
     return folder / PAGE
 
 
-@contextmanager
-def in_place_of(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of an older report when the block ends well, and vanishes when it does not."""
-    if folder.exists() and not folder.is_dir():
-        raise bad("report", str(folder), "a folder; this is a file")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / PAGE).is_file():
-        raise bad("report", str(folder), f"an older report (with {PAGE}) or an empty folder, since it is replaced")
-    parent = require_folder(folder.parent, "report")
-    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{folder.name}.") as temporary:
-        fresh, old = Path(temporary) / "new", Path(temporary) / "old"
-        fresh.mkdir()
-        yield fresh
-        try:
-            if folder.exists():
-                os.rename(folder, old)
-            os.rename(fresh, folder)
-        except BaseException:
-            if old.exists():
-                os.rename(old, folder)
-            raise
-
-
 def _write(result: StudyResult, folder: Path) -> None:
     figures, tables = folder / "figures", folder / "tables"
     figures.mkdir()
@@ -97,10 +65,9 @@ def _write(result: StudyResult, folder: Path) -> None:
     theories = score_theories(forecasts)
     write_tables(result, sections, theories, tables)
     write_spreadsheets(result, forecasts, folder)
-    template = files("carryproof.benchmarks").joinpath("report.html.j2").read_text(encoding="utf-8")
     page = (
         _environment(figures)
-        .from_string(template)
+        .get_template("benchmarks/report.html.j2")
         .render(
             study=result.study,
             registry=result.registry,
@@ -128,20 +95,13 @@ def _write(result: StudyResult, folder: Path) -> None:
 
 
 def _environment(figures: Path) -> Environment:
-    """Everything is escaped; figures come in as data URIs, so that the page needs no other file."""
-
-    def source(drawn: Drawn) -> str:
-        data = (figures / f"{drawn.name}.svg").read_bytes()
-        return f"data:image/svg+xml;base64,{b64encode(data).decode('ascii')}"
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    """That of every page, with the words of a study."""
+    environment = page_environment(figures)
     environment.filters |= {
-        "source": source,
         "percent": percent,
         "number": number,
         "digits": digits,
         "predicted": predicted_words,
-        "rem": lambda drawn: f"{_INCH * drawn.width_inches:.1f}rem",
         "span": lambda correct, problems: " to ".join(percent(end) for end in _ends(correct, problems)),
         "chance": lambda cell: f"{100 * cell.successes.low:.3g}% to {100 * cell.successes.high:.3g}%",
         "successes": lambda cell: sum(seed.accuracy >= SUCCESS for seed in cell.seeds),

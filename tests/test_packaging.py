@@ -42,7 +42,7 @@ def test_wheel_holds_every_module_once(wheel: Path) -> None:
     }
     data = {
         "carryproof/py.typed",
-        *(f"carryproof/benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.j2")),
+        *(f"carryproof/{path.parent.name}/{path.name}" for path in ROOT.glob("*/*.j2")),
         *(f"carryproof/models/collection/{path.name}" for path in (ROOT / "models" / "collection").iterdir()),
     }
     assert {name for name in contents(wheel) if ".dist-info/" not in name} == modules | data

@@ -16,7 +16,8 @@ import pytest
 from carryproof.benchmarks.certified import JudgedRun, JudgedScript, judge
 from carryproof.benchmarks.compare import StudyResult, compare
 from carryproof.benchmarks.latex import escape
-from carryproof.benchmarks.report import in_place_of, write_report
+from carryproof.benchmarks.pages import in_place_of
+from carryproof.benchmarks.report import write_report
 from carryproof.benchmarks.sections import arrange, percent, predicted_words, short_fraction
 from carryproof.theory import content_hash
 from carryproof.theory.rivals import THEORIES
