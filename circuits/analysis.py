@@ -87,7 +87,7 @@ ALTERNATIVES: dict[str, Callable[[Recording, torch.Generator], Alternative]] = {
 def search(subject: Subject, settings: Settings, stages: Stages) -> dict[str, Any]:
     """Locate: the contents of ``search.json``."""
     config, alternatives = subject.model.config, ALTERNATIVES[settings.alternative]
-    problems = _problems(subject, settings, SEARCHED)
+    problems = searched_problems(subject, settings)
     recording, algorithm = record(subject.model, problems), subject.algorithm(settings.graph)
 
     def useful(generator: torch.Generator) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def ablate(subject: Subject, sets: Sequence[Sequence[Node]], settings: Settings)
 
     Raises ``ValueError`` for a node that the model does not have.
     """
-    recording = record(subject.model, _problems(subject, settings, SEARCHED))
+    recording = record(subject.model, searched_problems(subject, settings))
     generator = torch.Generator().manual_seed(settings.seed)
     broken = {
         name: impacts(recording, sets, make(recording, generator), generator) for name, make in ALTERNATIVES.items()
@@ -200,7 +200,7 @@ def examine(subject: Subject, found: Mapping[str, Any], stages: Stages) -> dict[
         return {name: each.to_dict() for name, each in whole.items()}
 
     whole = stages.run("interchange", graph) if alignment else {}
-    reference, circuits = record(subject.model, _problems(subject, settings, SEARCHED)), list[dict[str, Any]]()
+    reference, circuits = record(subject.model, searched_problems(subject, settings)), list[dict[str, Any]]()
     for name in subject.behaviours if kept else ():
         recording = record(subject.model, every.at(behaviours == name))
         for how in ("resample", "mean"):
@@ -223,6 +223,11 @@ def examine(subject: Subject, found: Mapping[str, Any], stages: Stages) -> dict[
         "circuits": circuits,
     }
     return tested | {"claims": [claim.to_dict() for claim in claims(found, tested)], "seconds": stages.seconds}
+
+
+def searched_problems(subject: Subject, settings: Settings) -> Problems:
+    """The problems that a search of a model looks at."""
+    return _problems(subject, settings, SEARCHED)
 
 
 def _problems(subject: Subject, settings: Settings, stream: int) -> Problems:

@@ -251,6 +251,11 @@ SCHEMAS: dict[str, Schema] = {
     "transfer": _file(
         "transfer",
         {"polysemanticity": POLYSEMANTICITY},
-        {"changes": CHANGES, "control": record({"model": MODEL, "changes": CHANGES}), "seconds": SECONDS},
+        {
+            "polysemanticity_within": POLYSEMANTICITY,
+            "changes": CHANGES,
+            "control": record({"model": MODEL, "changes": CHANGES}),
+            "seconds": SECONDS,
+        },
     ),
 }

@@ -1,37 +1,46 @@
-"""The commands that take one trained model apart, ``carryproof circuits search|ablate|test ...``: what is found and
-tested is kept in a folder of the model's name, and a command that is interrupted goes on from its last stage.
+"""The commands that take trained models apart, ``carryproof circuits search|ablate|test|transfer|map|compare``: what is
+found is kept in a folder of the model's name, and a command that is interrupted goes on from its last stage.
 
 Every command imports what it needs when it runs, so that ``--help`` does not wait for torch.
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from carryproof.circuits.analysis import Settings
+    from carryproof.circuits.stages import Stages
+    from carryproof.circuits.subjects import Subject
 
 TRAINED = Path("runs/circuits")
 FINDINGS = Path("runs/findings")
-SEARCH, TEST = "search.json", "test.json"
 MODEL = "a row that is trained, such as add_d5_l2_h3, or a checkpoint"
 
 
 def add_finding_commands(commands: Any) -> None:
-    """Give ``carryproof circuits`` the subcommands that analyse one model."""
+    """Give ``carryproof circuits`` the subcommands that analyse models."""
 
     def add(name: str, command: Callable[[argparse.Namespace], int], summary: str) -> argparse.ArgumentParser:
         sub: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
         sub.set_defaults(command=command)
-        sub.add_argument("model", metavar="MODEL", help=MODEL)
+        sub.add_argument("model", nargs="+" if name == "compare" else None, metavar="MODEL", help=MODEL)
         sub.add_argument("--runs", type=Path, default=TRAINED, metavar="DIR", help="trained rows: runs/circuits")
         sub.add_argument("--operations", metavar="NAMES", help="add, sub or add,sub, if the checkpoint does not say")
         sub.add_argument("--problems", type=int, default=600, metavar="N", help="to look at (default 600)")
         sub.add_argument("--seed", type=int, default=0, metavar="S", help="of problems and draws (default 0)")
-        sub.add_argument("--json", action="store_true", help="print one JSON object")
         return sub
 
     search = add("search", _search, "find useful positions, nodes, edges, variables and the circuit of a model")
     test = add("test", _test, "test what `search` found on new problems, and state it as claims with verdicts")
-    for sub in (search, test):
+    transfer = add("transfer", _transfer, "which nodes serve which behaviour, and what became of inserted ones")
+    draw = add("map", _map, "draw what was found: quanta maps, tables, graphs, clouds and one HTML page")
+    compare = add("compare", _compare, "one HTML page across models: which variables sit where in all of them")
+    ablate = add("ablate", _ablate, "ablate some nodes together, in every way, and count the answers that break")
+    for sub in (search, test, transfer, draw, compare):
         sub.add_argument("--out", type=Path, metavar="DIR", help="folder of results (default: runs/findings/MODEL)")
         sub.add_argument(
             "--ablation", default="resample", metavar="HOW", help="what ablated nodes write: resample, mean or zero"
@@ -39,75 +48,62 @@ def add_finding_commands(commands: Any) -> None:
         sub.add_argument(
             "--floor", type=float, default=0.0, metavar="SHARE", help="impact above which a node is useful (default 0)"
         )
-        sub.add_argument("--graph", metavar="NAME", help="addition, subtraction, complement (for both) or mixed")
         sub.add_argument("--neurons", action="store_true", help="search the neurons of useful MLPs, too")
-    ablate = add("ablate", _ablate, "ablate some nodes together, in every way, and count the answers that break")
+        sub.add_argument("--graph", metavar="NAME", help="addition, subtraction, complement (for both) or mixed")
+    for sub in (search, test, transfer, ablate):
+        sub.add_argument("--json", action="store_true", help="print one JSON object")
+    transfer.add_argument("--control", metavar="MODEL", help="a row of the same shape that was trained from scratch")
     ablate.add_argument("nodes", nargs="+", metavar="NODES", help="such as P12L1H1, or P12L1H0,P12L1H2 together")
 
 
-def _search(options: argparse.Namespace) -> int:
-    found, path = _found(options)
-    if options.json:
-        print(path.read_text(), end="")
-        return 0
-    from carryproof.findings_tables import print_search
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Work:
+    """One model, how it is analysed, and the folder that keeps what is found."""
 
-    print_search(found, path)
-    return 0
+    subject: "Subject"
+    settings: "Settings"
+    folder: Path
 
+    def kept(self, kind: str, make: "Callable[[Stages], dict[str, Any]]", parts: Sequence[str] = ()) -> dict[str, Any]:
+        """The content of a file of a kind: what is there, if it is of this model and these settings and has all parts
+        that are asked for, or what is found now.
+        """
+        from carryproof.benchmarks.store import require_folder
+        from carryproof.circuits.files import read_file, write_file
+        from carryproof.circuits.stages import Stages
+        from carryproof.findings_tables import StageDisplay
 
-def _test(options: argparse.Namespace) -> int:
-    from carryproof.benchmarks.store import read_json, write_json
-    from carryproof.circuits.analysis import examine
-    from carryproof.circuits.stages import Stages
-    from carryproof.circuits.subjects import find
-    from carryproof.findings_tables import StageDisplay, print_test
-
-    found, searched = _found(options)
-    path = searched.with_name(TEST)
-    if not path.exists() or not _is_of(read_json(path), found["model"], found["settings"]):
-        subject = find(options.model, options.runs, _operations(options))
-        about = {"model": found["model"], "settings": found["settings"]}
-        with StageDisplay(f"test of {subject.name}") as display:
+        about = {"model": self.subject.to_dict(), "settings": asdict(self.settings)}
+        path = self.folder / f"{kind}.json"
+        if path.exists():
+            found = read_file(path, kind)
+            if {name: found[name] for name in about} == about and all(part in found for part in parts):
+                return found
+        require_folder(self.folder)
+        with StageDisplay(f"{kind} of {self.subject.name}") as display:
             stages = Stages(path.with_suffix(".partial.json"), about, display.stage)
-            write_json(path, examine(subject, found, stages))
+            write_file(path, kind, make(stages))
         stages.finish()
-    if options.json:
-        print(path.read_text(), end="")
-    else:
-        print_test(read_json(path), path)
-    return 0
+        return read_file(path, kind)
+
+    def searched(self) -> dict[str, Any]:
+        """What was found in the model."""
+        from carryproof.circuits.analysis import search
+
+        return self.kept("search", lambda stages: search(self.subject, self.settings, stages))
+
+    def tested(self) -> dict[str, Any]:
+        """What of that stands."""
+        from carryproof.circuits.analysis import examine
+
+        found = self.searched()
+        return self.kept("test", lambda stages: examine(self.subject, found, stages))
 
 
-def _ablate(options: argparse.Namespace) -> int:
-    import json
+def _work(options: argparse.Namespace, model: str) -> _Work:
+    from carryproof.circuits.analysis import Settings
 
-    from carryproof.circuits.analysis import Settings, ablate
-    from carryproof.circuits.nodes import parse
-    from carryproof.circuits.subjects import find
-    from carryproof.findings_tables import print_ablation
-
-    subject = find(options.model, options.runs, _operations(options))
-    sets = [tuple(parse(name) for name in text.split(",")) for text in options.nodes]
-    found = ablate(subject, sets, Settings(problems=options.problems, seed=options.seed))
-    if options.json:
-        print(json.dumps(found, indent=1))
-    else:
-        print_ablation(found)
-    return 0
-
-
-def _found(options: argparse.Namespace) -> tuple[dict[str, Any], Path]:
-    """The findings of a model and their file: those that are there, if they are of this model and these settings."""
-    from dataclasses import asdict
-
-    from carryproof.benchmarks.store import read_json, require_folder, write_json
-    from carryproof.circuits.analysis import Settings, search
-    from carryproof.circuits.stages import Stages
-    from carryproof.circuits.subjects import find
-    from carryproof.findings_tables import StageDisplay
-
-    subject = find(options.model, options.runs, _operations(options))
+    subject = _subject(options, model)
     settings = Settings(
         problems=options.problems,
         seed=options.seed,
@@ -116,22 +112,106 @@ def _found(options: argparse.Namespace) -> tuple[dict[str, Any], Path]:
         neurons=options.neurons,
         graph=options.graph,
     )
-    path = require_folder(FINDINGS / subject.name if options.out is None else options.out) / SEARCH
-    if path.exists():
-        found = read_json(path)
-        if _is_of(found, subject.to_dict(), asdict(settings)):
-            return found, path
-    about = {"model": subject.to_dict(), "settings": asdict(settings)}
-    with StageDisplay(f"search of {subject.name}") as display:
-        stages = Stages(path.with_suffix(".partial.json"), about, display.stage)
-        write_json(path, search(subject, settings, stages))
-    stages.finish()
-    return read_json(path), path
+    subject.algorithm(settings.graph)  # refused before anything is begun
+    return _Work(subject=subject, settings=settings, folder=options.out or FINDINGS / subject.name)
 
 
-def _is_of(found: Mapping[str, Any], model: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
-    return bool(found.get("model") == model and found.get("settings") == settings)
+def _subject(options: argparse.Namespace, model: str) -> "Subject":
+    from carryproof.circuits.subjects import find
+
+    return find(model, options.runs, None if options.operations is None else options.operations.split(","))
 
 
-def _operations(options: argparse.Namespace) -> list[str] | None:
-    return None if options.operations is None else options.operations.split(",")
+def _search(options: argparse.Namespace) -> int:
+    from carryproof.findings_tables import print_search
+
+    work = _work(options, options.model)
+    _print(options, work.searched(), print_search, work.folder / "search.json")
+    return 0
+
+
+def _test(options: argparse.Namespace) -> int:
+    from carryproof.findings_tables import print_test
+
+    work = _work(options, options.model)
+    _print(options, work.tested(), print_test, work.folder / "test.json")
+    return 0
+
+
+def _transfer(options: argparse.Namespace) -> int:
+    from carryproof.circuits.family import FAMILY
+    from carryproof.circuits.transfers import transfer
+    from carryproof.findings_tables import print_transfer
+
+    work, source, control = _work(options, options.model), None, None
+    row = FAMILY.get(work.subject.name)
+    if row is not None and row.source is not None:
+        source = _subject(options, row.source), options.runs / row.name
+    if options.control is not None:
+        other = _subject(options, options.control)
+        control = other, options.runs / other.name
+    parts = [] if options.control is None else ["control"]
+    found = work.kept("transfer", lambda stages: transfer(work.subject, source, control, work.settings, stages), parts)
+    _print(options, found, print_transfer, work.folder / "transfer.json")
+    return 0
+
+
+def _map(options: argparse.Namespace) -> int:
+    from carryproof.benchmarks.store import read_json
+    from carryproof.circuits.analysis import searched_problems
+    from carryproof.circuits.clouds import tri_states
+    from carryproof.circuits.files import read_file
+    from carryproof.circuits.nodes import parse
+    from carryproof.circuits.page import write_page
+    from carryproof.circuits.quanta import from_search, write_maps
+    from carryproof.circuits.training import RECORD
+    from carryproof.console import new_console
+
+    work = _work(options, options.model)
+    found, subject = work.searched(), work.subject
+    paths = {kind: work.folder / f"{kind}.json" for kind in ("test", "transfer")}
+    tested, transferred = (read_file(path, kind) if path.exists() else None for kind, path in paths.items())
+    trained = options.runs / subject.name / RECORD
+    states = subject.algorithm("mixed" if len(subject.operations) > 1 else None)  # the graph that names ST, MT and NT
+    problems = searched_problems(subject, work.settings)
+    page = write_page(
+        found,
+        tested,
+        transferred,
+        read_json(trained) if trained.exists() else None,
+        tri_states(subject.model, states, problems, map(parse, found["nodes"])),
+        work.folder / "page",
+    )
+    write_maps(work.folder, from_search(found), digits=subject.digits)
+    new_console().print(f"page: {page}", markup=False)
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from carryproof.circuits.comparison_page import write_comparison
+    from carryproof.console import new_console
+
+    folder = FINDINGS if options.out is None else options.out
+    each = [_work(options, name) for name in options.model]
+    each = [replace(work, folder=folder / work.subject.name) for work in each]
+    page = write_comparison([(work.searched(), work.tested()) for work in each], folder / "comparison")
+    new_console().print(f"page: {page}", markup=False)
+    return 0
+
+
+def _ablate(options: argparse.Namespace) -> int:
+    from carryproof.circuits.analysis import Settings, ablate
+    from carryproof.circuits.nodes import parse
+    from carryproof.findings_tables import print_ablation
+
+    sets = [tuple(parse(name) for name in text.split(",")) for text in options.nodes]
+    settings = Settings(problems=options.problems, seed=options.seed)
+    _print(options, ablate(_subject(options, options.model), sets, settings), print_ablation)
+    return 0
+
+
+def _print(options: argparse.Namespace, found: Mapping[str, Any], draw: Callable[..., None], *path: Path) -> None:
+    if options.json:
+        print(json.dumps(found, indent=1))
+    else:
+        draw(found, *path)

@@ -87,6 +87,31 @@ def print_test(tested: Mapping[str, Any], path: Path) -> None:
     console.print(f"all of it: {path}", markup=False)
 
 
+def print_transfer(found: Mapping[str, Any], path: Path) -> None:
+    """Which nodes serve what, and the roles of those that were inserted."""
+    console, name = new_console(), found["model"]["name"]
+    for kind, donors in (("polysemanticity", "all problems"), ("polysemanticity_within", "the same behaviour")):
+        shares = found[kind]["shares"]
+        title = f"of {shares['useful']} useful nodes of {name}, with donors of {donors}"
+        table = _table(title, "serve", "nodes", "share")
+        for part, served in shares.items():
+            if part != "useful":
+                table.add_row(part, str(served["nodes"]), _interval(served["share"]))
+        console.print(table)
+    titles = {"changes": "nodes at the end", "control": "in a model that never saw the source"}
+    for part, title in titles.items():
+        if part not in found:
+            continue
+        changes = found[part] if part == "changes" else found[part]["changes"]
+        table = _table(title, "role", "nodes", "95 % interval", "likeness to the source, median")
+        for role, count in changes["counts"].items():
+            like = changes["likeness"].get(role)
+            said = "" if like is None else f"{like['median']:.2f}"
+            table.add_row(role, str(count["nodes"]), f"{count['low']:.0f} to {count['high']:.0f}", said)
+        console.print(table)
+    console.print(f"all of it: {path}", markup=False)
+
+
 def _print_variables(found: Mapping[str, Any]) -> None:
     """Those that move together, and of the others those that nodes carry alone."""
     table = _table("where variables are", "variables", "verdict", "nodes", "accuracy on pairs not searched with")
