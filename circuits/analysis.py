@@ -31,7 +31,7 @@ from carryproof.circuits.ablation import impacts, redundant_sets, search_neurons
 from carryproof.circuits.ablation import search as search_nodes
 from carryproof.circuits.algorithms import Algorithm
 from carryproof.circuits.alignment import PAIRS, align, examine_whole, groups, place
-from carryproof.circuits.assignment import Assignment, assign
+from carryproof.circuits.assignment import CARRIED, Assignment, assign
 from carryproof.circuits.attribution import attribution
 from carryproof.circuits.bootstrap import Estimate, estimates
 from carryproof.circuits.claims import claims
@@ -141,7 +141,7 @@ def search(subject: Subject, settings: Settings, stages: Stages) -> dict[str, An
 
     carried: dict[str, list[str]] = {}
     for each in assigned.values():
-        for name in each["nodes"]:
+        for name in each["nodes"] if each["verdict"] == CARRIED else ():
             carried.setdefault(name, []).append(each["variable"])
     return {
         "kind": "search",
