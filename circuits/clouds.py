@@ -71,10 +71,15 @@ def tri_states(
     """For every variable with three states the one of some nodes, such as the useful ones of a search, that tells them
     apart best at its second operand's token; none where no such node is.
 
-    States of differences are marked on the problems of their sign alone.
+    States of sums and of differences of one sign are marked on those problems alone.
     """
     negative, asked = problems.answer().negative, sorted(set(nodes))
-    masks = {"ST": ~problems.subtract, "MT": problems.subtract & ~negative, "NT": problems.subtract & negative}
+    masks = {
+        "ST": ~problems.subtract,
+        "MT": problems.subtract & ~negative,
+        "NT": problems.subtract & negative,
+        "CT": np.ones(len(problems), dtype=bool),
+    }
     found = []
     for kind, mask in masks.items():
         if mask.sum() < 2:

@@ -21,7 +21,7 @@ from carryproof.benchmarks.drawing import INK, PAGE_INCHES, Drawn, save, style
 from carryproof.circuits.comparison import Search, overlay
 from carryproof.circuits.map_figure import ink_on, shades
 from carryproof.circuits.maps import single
-from carryproof.circuits.sites import place_of
+from carryproof.circuits.sites import kind_of, place_of
 
 CELL_INCHES, LINE_INCHES, NAME_INCHES = 0.2, 0.16, 1.15
 LINE_INCHES_AT_MOST = 7.8  # of panels beside each other: two of fifteen columns
@@ -131,7 +131,7 @@ def matrix(searches: Sequence[Search]) -> pd.DataFrame:
         for names, assigned in search.get("variables", {}).items():
             every = single(names)
             place = place_of(every[0])
-            kind = "the problem" if place is None else every[0].rpartition(".")[2]
+            kind = "the problem" if place is None else kind_of(every[0])
             rows.append(
                 {
                     "panel": TOGETHER if len(every) > 1 else kind,

@@ -34,7 +34,7 @@ def write_comparison(models: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]
         environment = page_environment(figures)
         environment.filters |= {"mark": mark, "share": share}
         page = environment.get_template("circuits/comparison.html.j2").render(
-            models=models,
+            models=[(search, test, _least(test)) for search, test in models],
             statements=statements([test for _, test in models if test is not None]),
             places=places,
             shared=[place for place in places if place.models > 1 or place.models == len(models)],
@@ -44,3 +44,9 @@ def write_comparison(models: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]
         )
         (fresh / PAGE).write_text(page, encoding="utf-8")
     return out / PAGE
+
+
+def _least(test: Mapping[str, Any] | None) -> Mapping[str, float] | None:
+    """The interchange accuracy of the whole graph on the kind of problem where it is least; None if not tested."""
+    found = [each["result"]["accuracy"] for each in test["whole"].values()] if test else []
+    return min(found, key=lambda each: float(each["value"]), default=None)

@@ -24,7 +24,7 @@ from carryproof.circuits.maps import row_of, useful_nodes
 from carryproof.circuits.sites import WORDS, read
 
 ROWS_PER_PANEL = 40  # where there are more, two panels share them
-NUMBERED_AT_MOST = 250  # nodes; beyond, colours alone keep a page small
+NUMBERED_AT_MOST = 200  # nodes; beyond, colours alone keep a page small
 ROW_INCHES, COLUMN_INCHES = 0.135, 0.24
 
 

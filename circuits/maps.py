@@ -18,14 +18,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from carryproof.circuits.classes import BEHAVIOURS
 from carryproof.circuits.nodes import HEAD, MLP, RESIDUAL, Node, parse
-from carryproof.circuits.sites import decided, read
+from carryproof.circuits.sites import decided, kind_of, read
 from carryproof.circuits.texts import context
 from carryproof.theory.errors import bad, unknown
 
 LINES_AT_MOST = 3
 ATTENDED = 0.1  # the least mean share of a key that is named
-SERVES = {"add": "S", "sub_positive": "M", "sub_negative": "N"}  # letters of the published classes
+SERVES = {name: letter for letter, name in BEHAVIOURS.items()}
 UNKNOWN = "–"
 Tone = float | str  # a share, or the name of a category
 Finding = tuple[tuple[str, ...], Tone] | None  # what the cell of a node says, or None for no cell
@@ -77,11 +78,11 @@ class Aspect:
 
 
 FAMILIES = {
-    "digit of the column": ("SA", "MD", "ND"),
+    "digit of the column": ("SA", "MD", "ND", "CA"),
     "carry of the column": ("SC", "SS", "MB", "NB"),
-    "state (0, 1, U)": ("ST", "MT", "NT"),
-    "resolved carry": ("SV", "MV", "NV"),
-    "sign and operation": ("OP", "OPR", "SGN", "SLT"),
+    "state (0, 1, U)": ("ST", "MT", "NT", "CT"),
+    "resolved carry": ("SV", "MV", "NV", "CV"),
+    "sign and operation": ("OP", "OPR", "SGN", "SLT", "OUT", "IN", "NEG"),
 }
 OTHER, SEVERAL, NONE_FOUND = "another variable", "several kinds", "no variable found"
 CLASSES = ("no carry (0)", "one column (1)", "two columns (2)", "three or more (3…)")
@@ -165,8 +166,16 @@ def family(variable: str) -> str:
     >>> family("A3.MT"), family("SGN"), family("A3")
     ('state (0, 1, U)', 'sign and operation', 'another variable')
     """
-    kind = variable.rpartition(".")[2]
-    return next((name for name, kinds in FAMILIES.items() if kind in kinds), OTHER)
+    return next((name for name, kinds in FAMILIES.items() if kind_of(variable) in kinds), OTHER)
+
+
+def carried(entry: Mapping[str, Any]) -> list[str]:
+    """The variables that a node carries, alone or in groups that move together, each once.
+
+    >>> carried({"variables": ["A0.SA, A0.ST", "A0.SA"]})
+    ['A0.SA', 'A0.ST']
+    """
+    return list(dict.fromkeys(name for group in entry.get("variables", ()) for name in single(group)))
 
 
 def served(search: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[str, ...]:
@@ -197,7 +206,7 @@ def _impact(search: Mapping[str, Any], entry: Mapping[str, Any]) -> Finding:
 
 
 def _variables(search: Mapping[str, Any], entry: Mapping[str, Any]) -> Finding:
-    names = list(entry.get("variables", ()))
+    names = carried(entry)
     if not names:
         return (UNKNOWN,), NONE_FOUND
     kinds, columns = {family(name) for name in names}, {name.partition(".")[0] for name in names}

@@ -23,7 +23,7 @@ from carryproof.circuits.map_figure import draw_map
 from carryproof.circuits.maps import ASPECTS, row_of, single, useful_nodes
 from carryproof.circuits.nodes import parse
 from carryproof.circuits.positions import position_table
-from carryproof.circuits.sites import where
+from carryproof.circuits.sites import kind_of, where
 from carryproof.circuits.texts import Problems, context, render, write
 
 MARKS = {"holds": "✓", "carried": "✓", "fails": "✗", "open": "~", "partly": "~"}
@@ -40,12 +40,16 @@ _COLUMNS = {
     "S": ("D + D'", "carry", "10 or more"),
     "M": ("D − D'", "borrow", "less than 0"),
     "N": ("D' − D", "borrow", "less than 0"),
+    "C": ("D + D', or of D + 9 − D' where it subtracts,", "carry", "10 or more"),
 }
 _OTHERS = {
     "SS": "1 if D + D' is 9",
-    "OPR": "the operator",
+    "OPR": "the operator, as it is read for the column, for the sign or for the choice",
     "SGN": "the sign of the answer",
-    "SLT": "which of S, M and N the answer is taken from",
+    "SLT": "the choice among a sum (S), a difference from 0 up (M) and one below 0 (N)",
+    "OUT": "the carry that leaves the highest column",
+    "IN": "the carry that comes into the units from there",
+    "NEG": "whether the digit is taken from 9",
 }
 
 
@@ -77,6 +81,7 @@ def write_page(
             "short": short,
             "mark": mark,
             "behaviour": behaviour,
+            "alike": alike,
         }
         page = environment.get_template("circuits/page.html.j2").render(
             model=model,
@@ -157,6 +162,15 @@ def most(controls: Sequence[Mapping[str, Any]]) -> str:
     return f"{100 * max(each['accuracy']['high'] for each in controls):.1f}" if controls else "–"
 
 
+def alike(likeness: Mapping[str, float]) -> str:
+    """The median likeness of some nodes, with the least and the most.
+
+    >>> alike({"median": 0.5, "least": -0.25, "most": 1.0})
+    '0.50 [-0.25, 1.00]'
+    """
+    return f"{likeness['median']:.2f} [{likeness['least']:.2f}, {likeness['most']:.2f}]"
+
+
 def mark(verdict: str) -> tuple[str, str]:
     """The sign and the class of a verdict; a dash for what is neither shown nor refuted."""
     sign = MARKS.get(verdict, "–")
@@ -170,7 +184,7 @@ def behaviour(name: str) -> str:
 
 def meanings(search: Mapping[str, Any]) -> dict[str, str]:
     """What the variables of a search mean, by the part of their names after the column."""
-    names = [each.rpartition(".")[2] for group in search.get("variables", ()) for each in single(group)]
+    names = [kind_of(each) for group in search.get("variables", ()) for each in single(group)]
     return {name: meaning(name) for name in dict.fromkeys(names) if meaning(name)}
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from carryproof.circuits.maps import attended, columns_of, row_of, useful_nodes
+from carryproof.circuits.maps import attended, carried, columns_of, row_of, useful_nodes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ def position_table(search: Mapping[str, Any]) -> tuple[Line, ...]:
                         row=row_of(node),
                         impact=entry["impact"]["whole"]["value"],
                         attends=attended(digits, entry),
-                        variables=tuple(entry.get("variables", ())),
+                        variables=tuple(carried(entry)),
                     )
                 )
         lines.append(

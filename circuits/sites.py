@@ -21,7 +21,7 @@ from carryproof.theory.errors import require_integer
 
 WORDS = {"OP": "op", "SGN": "sign"}
 DECIDED = " is decided"
-_PLACE = re.compile(r"(D'?|A)(\d+)")
+_PLACE = re.compile(r"(D'?|A|NEG)(\d+)")
 
 
 def read(digits: int) -> tuple[str, ...]:
@@ -72,8 +72,17 @@ def relative(text: str, place: int) -> str:
 def place_of(variable: str) -> int | None:
     """The column of a variable, or None for one of the whole problem.
 
-    >>> place_of("A12.SV"), place_of("OPR")
-    (12, None)
+    >>> place_of("A12.SV"), place_of("NEG3"), place_of("SGN.OPR")
+    (12, 3, None)
     """
-    found = re.fullmatch(r"A(\d+)(?:\.\w+)?", variable)
+    found = re.fullmatch(r"(?:A|NEG)(\d+)(?:\.\w+)?", variable)
     return int(found[1]) if found else None
+
+
+def kind_of(variable: str) -> str:
+    """What a variable is, whatever its column.
+
+    >>> kind_of("A12.SV"), kind_of("NEG3"), kind_of("SGN.OPR")
+    ('SV', 'NEG', 'OPR')
+    """
+    return variable.rpartition(".")[2].rstrip("0123456789")

@@ -12,7 +12,7 @@ from circuit_files import by_hand, curve, files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carryproof.circuits.algorithms import addition, decided_at, position
+from carryproof.circuits.algorithms import decided_at, position
 from carryproof.circuits.circuit_figure import arrows, draw_circuit
 from carryproof.circuits.cloud_figure import draw_clouds
 from carryproof.circuits.clouds import marked_cloud, tri_states
@@ -45,7 +45,7 @@ def nothing() -> Search:
     """The search of a model that was never trained."""
     config = DecoderConfig(d_vocab=15, n_ctx=10, d_model=8, n_heads=2, n_layers=2, encoding="absolute")
     model = Decoder.init(config, torch.Generator().manual_seed(0))
-    return files(model, addition(2), "untrained", ("A0.SV",))[0]
+    return files(model, ("add",), "untrained")[0]
 
 
 def share(value: float = 0.5) -> dict[str, float]:
@@ -126,6 +126,7 @@ def test_the_map_of_variables_is_the_key_of_a_hand_made_model(found: tuple[Searc
     cells = {(cell.row, cell.position): cell.lines for cell in quanta_map(found[0], "variables").cells}
     made = addition_by_hand(2)
     assert set(cells) == {(row_of(node), node.position) for node in map(parse, made.carries)}
+    assert cells["L0 MLP", position("D'1", 2)] == ("A1", "SA SC", "SS ST")
     assert cells["L1 H0", decided_at("A1", 2)] == ("A1.SA",)
     assert "A0.SV" in cells["L1 H1", decided_at("A1", 2)]
 

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from circuit_files import by_hand, curve
 
+from carryproof.circuits.classes import BEHAVIOURS
 from carryproof.circuits.comparison_page import write_comparison
+from carryproof.circuits.files import require_valid
 from carryproof.circuits.page import write_page
+from carryproof.circuits.schemas import ROLES
 
 Search = dict[str, Any]
 BYTES_AT_MOST = 5_000_000
@@ -31,12 +34,50 @@ def page(found: tuple[Search, Search], tmp_path_factory: pytest.TempPathFactory)
 
 
 def transfer(search: Search) -> Search:
-    """What is known of the behaviours of a model that started from another, in the form of its file."""
-    shares = {"useful": 9, "add": {"nodes": 8, "share": SHARE}, "both_operations": {"nodes": 4, "share": SHARE}}
-    counts = {"re-used": {"nodes": 5, "low": 4, "high": 6}}
-    changes = {"source": search["model"] | {"name": "the_source"}, "counts": counts}
-    polysemanticity = {"at_least": 0.01, "problems": 1_000, "shares": shares}
-    return {"model": search["model"], "polysemanticity": polysemanticity, "changes": changes}
+    """What is known of the behaviours of a model that started from another, made up, in the form of its file."""
+    part = {"nodes": 4, "share": SHARE}
+    shares = {"useful": 9} | dict.fromkeys((*BEHAVIOURS.values(), "both_operations", "all_three"), part)
+    right = {"add": 1.0, "sub_positive": 0.5}
+    node = {
+        "role": "re-used",
+        "support": 0.9,
+        "source": SHARE,
+        "end": {"add": SHARE},
+        "milestones": [right],
+        "serves_since": {"add": 100},
+        "likeness": [0.5],
+    }
+    changes = {
+        "source": search["model"] | {"name": "the_source"},
+        "placement": "left",
+        "at_least": 0.01,
+        "criteria": [{"role": "re-used", **dict.fromkeys(("inserted", "served_source", "serves_add"), True)}],
+        "steps": [100],
+        "right": [right],
+        "right_source": 1.0,
+        "counts": {role: {"nodes": 5, "low": 4, "high": 6} for role in ROLES},
+        "likeness": {"re-used": {"median": 0.5, "least": -0.25, "most": 1.0}},
+        "nodes": {"P4L0M": node},
+    }
+    changes["criteria"][0]["serves_sub"] = False
+    known: Search = {
+        "schema_version": 1,
+        "kind": "transfer",
+        "model": search["model"],
+        "settings": {"alternative": "resample", "problems": 1_000, "seed": 0},
+        "polysemanticity": {
+            "at_least": 0.01,
+            "problems": 1_000,
+            "right": right,
+            "nodes": {"P4L0M": {"add": SHARE}},
+            "shares": shares,
+            "thresholds": [],
+        },
+        "changes": changes,
+        "control": {"model": search["model"], "changes": changes},
+    }
+    require_valid("transfer", known, "transfer.json")
+    return known
 
 
 def text_of(page: str) -> str:
@@ -72,7 +113,7 @@ def test_the_page_says_what_was_found(page: str, found: tuple[Search, Search]) -
         "L1 H1 where A1 is decided",
         "✓ carried",
         "– nothing",
-        "re-used 5 4 6",
+        "re-used 5 [4, 6] 0.50 [-0.25, 1.00] 5 [4, 6]",
         "started from the_source",
         "carryproof circuits search by_hand_d2",
         found[0]["model"]["sha256"],
