@@ -1,8 +1,8 @@
 """The analysis of one model: what it needs where (``search``), whether it computes the algorithm there (``examine``).
 
-``search`` finds useful positions and nodes, what heads look at, sets of nodes of which one suffices, edges, where the
-variables of the algorithm are, and the fewest nodes that do the work when all others are resampled. ``examine`` takes
-new problems to decide what of that stands, and states it as claims. Both give plain data, the contents of
+``search`` finds useful positions and nodes, what heads look at, sets at one position of which one suffices, edges, where
+the variables of the algorithm are, and the fewest nodes that do the work when all others are resampled. ``examine``
+takes new problems to decide what of that stands, and states it as claims. Both give plain data, the contents of
 ``search.json`` and ``test.json``. Where a model answers nothing right there is nothing to find.
 
 >>> from carryproof.circuits.handmade import addition_by_hand
@@ -114,7 +114,11 @@ def search(subject: Subject, settings: Settings, stages: Stages) -> dict[str, An
         alternative = alternatives(recording, generator)
         nodes = pruned(recording, every_node(config), alternative, at_least=KEEPS)
         alone = impacts(recording, [(node,) for node in nodes], alternative, generator)
-        sets = redundant_sets(recording, candidates, means(recording))
+        sets = [
+            found
+            for position in located["positions"]
+            for found in redundant_sets(recording, at_position(config, int(position)), means(recording))
+        ]
         return {
             "nodes": {str(node): impact.to_dict() for node, impact in zip(nodes, alone, strict=True)},
             "kept": kept_alone(recording, nodes, alternative, generator).to_dict(),
