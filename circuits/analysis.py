@@ -1,6 +1,6 @@
 """The analysis of one model: what it needs where (``search``), whether it computes the algorithm there (``examine``).
 
-``search`` finds useful positions and nodes, what heads look at, sets at one position of which one suffices, edges, where
+``search`` finds useful positions and nodes, what heads look at, sets at a position of which one suffices, edges, where
 the variables of the algorithm are, and the fewest nodes that do the work when all others are resampled. ``examine``
 takes new problems to decide what of that stands, and states it as claims. Both give plain data, the contents of
 ``search.json`` and ``test.json``. Where a model answers nothing right there is nothing to find.
