@@ -179,6 +179,21 @@ def decided_at(output: str, digits: int) -> int:
     return position(output, digits) - 1
 
 
+def complement_places(digits: int) -> dict[str, tuple[int, ...]]:
+    """Positions whose residual streams after the first layer carry variables of ``complement``, in trained models of 5
+    and 6 digits: the columns at both of their digits, the operator at the equals sign, the choice at the answer's sign.
+
+    >>> places = complement_places(5)
+    >>> places["A4.CA"], places["SGN.OPR"], places["SLT"]
+    ((0, 6), (11,), (12,))
+    """
+    places: dict[str, tuple[int, ...]] = {"SGN.OPR": (decided_at("SGN", digits),), "SLT": (position("SGN", digits),)}
+    for place in range(digits):
+        column = (position(f"D{place}", digits), position(f"D'{place}", digits))
+        places |= {f"A{place}.{name}": column for name in ("OPR", "CA", "CT")}
+    return places
+
+
 def tri_add(*states: Values) -> Values:
     """What leaves the highest of some columns, given the states of all, highest first; the lowest is 0 or 1.
 

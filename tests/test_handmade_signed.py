@@ -8,7 +8,7 @@ import torch
 
 from carryproof.circuits.ablation import search
 from carryproof.circuits.accuracy import right
-from carryproof.circuits.algorithms import mixed
+from carryproof.circuits.algorithms import complement_places, mixed
 from carryproof.circuits.assignment import CARRIED, NOTHING, assign
 from carryproof.circuits.classes import names, sample
 from carryproof.circuits.exhaustive import prove
@@ -147,11 +147,12 @@ def test_the_whole_graph_holds(make: Callable[[int], HandMade]) -> None:
 def test_columns_that_cross_operations_tell_one_addition_from_three_branches() -> None:
     """Within an operation both graphs hold of a model that adds the complement; across, only that it was made by."""
     made = mixed_by_hand(3)
-    columns = {f"A{place}": [parse(f"P{6 - place}L0M")] for place in range(3)}
+    streams = {name: [parse(f"P{each}L0R") for each in places] for name, places in complement_places(3).items()}
+    columns = {f"A{place}": streams[f"A{place}.CA"] for place in range(3)}
     asked = problems(made, 250)
     labels = np.where(asked.subtract, np.where(asked.answer().negative, "negative", "positive"), "add")
     graphs = {"complement": made.algorithm, "mixed": mixed(3)}
-    parts = {"complement": ("CA", "CT"), "mixed": ("SA", "SC", "ST", "MD", "MB", "MT", "ND", "NB", "NT")}
+    parts = {"complement": ("OPR", "CA", "CT"), "mixed": ("SA", "SC", "ST", "MD", "MB", "MT", "ND", "NB", "NT")}
     found = {}
     for name, algorithm in graphs.items():
         known = {variable.name for variable in algorithm.graph.variables}
@@ -160,6 +161,8 @@ def test_columns_that_cross_operations_tell_one_addition_from_three_branches() -
         found[name] = whole_interchange_by(made.model, algorithm, where, asked, labels, generator(), rounds=4)
         within = asked.at(asked.subtract)
         assert whole_interchange(made.model, algorithm, where, within, generator(), rounds=4).accuracy.value == 1
+    everywhere = whole_interchange(made.model, made.algorithm, streams, asked, generator(), rounds=4)
+    assert everywhere.accuracy.low == 1 and everywhere.unmoved.value == 1
     assert set(found["mixed"]) == {"add", "positive", "negative"}
     assert all(each.accuracy.low == 1 for each in found["complement"].values())
     assert all(each.accuracy.high < 0.5 for each in found["mixed"].values())
