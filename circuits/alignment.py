@@ -31,6 +31,7 @@ from carryproof.models.decoder import Decoder
 PAIRS = 200  # of each swap: half to search with, half to decide by
 AT_LEAST = 0.9
 CONTROLS = 3  # alignments to other places
+STREAMS_AT_MOST = 2  # of a column: a model may read its two digits only where it needs them
 ROUNDS = 16
 _COLUMN = re.compile(r"(A\d+)\.\w*[^V]")  # of a variable that is one column's; those that end in V are cascades
 
@@ -82,7 +83,7 @@ def place(
     at_least: float = AT_LEAST,
 ) -> Assignment:
     """Where some variables are that move together: at the fewest of the candidates, which are heads and MLPs, as far as
-    greedy search finds them, or at one residual stream at a candidate's position if that does better.
+    greedy search finds them, or at one or two residual streams if that does better.
 
     Of streams that do equally well the first layer's first is taken. Raises ``ValueError`` where no pair of the
     problems expects a change.
@@ -91,11 +92,9 @@ def place(
     seen, unseen = halves(contrasting(algorithm, variables, problems, generator, count=pairs))
     nodes_at_most = model.config.n_heads + 1
     options = [grown(model, seen, asked, at_least, nodes_at_most)] if asked else []
-    streams = every_stream(model.config, {node.position for node in asked})
-    streams = tuple(sorted(streams, key=lambda node: (node.layer, node.position)))
-    if streams:
-        found = scores(model, seen, [(node,) for node in streams])
-        options.append((streams[max(range(len(streams)), key=lambda index: found[index])],))
+    streams = sorted(every_stream(model.config), key=lambda node: (node.layer, node.position))
+    if asked and streams:
+        options.append(grown(model, seen, streams, at_least, STREAMS_AT_MOST))
     options = options or [every_node(model.config)[:1]]  # nothing was asked for: nothing will be found
     shares = scores(model, seen, options)
     best = max(range(len(options)), key=lambda index: shares[index])
