@@ -194,8 +194,10 @@ def test_a_hooked_transformer_and_its_file_say_the_same(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         lens = pytest.importorskip("transformer_lens", reason="transformer-lens is not installed")
-        if not hasattr(lens, "HookedTransformer"):
-            pytest.skip("transformer-lens 4 has no HookedTransformer; install an earlier version beside it")
+        try:
+            lens.HookedTransformer  # noqa: B018 - version 4 raises ImportError where it is named
+        except (AttributeError, ImportError):
+            pytest.skip("transformer-lens 4 has no HookedTransformer; install an earlier version instead")
         sizes = {"n_layers": 2, "n_heads": 2, "d_model": 8, "d_head": 3, "d_mlp": 10, "n_ctx": 13, "d_vocab": 15}
         config = lens.HookedTransformerConfig(
             **sizes, d_vocab_out=15, act_fn="relu", normalization_type="LN", device="cpu", seed=1
