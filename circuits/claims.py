@@ -12,7 +12,7 @@ the addition graph: fails (0.980 [0.970, 0.990], and a control reaches 0.990)
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from carryproof.circuits.bootstrap import Estimate
@@ -64,11 +64,19 @@ def claims(found: Mapping[str, Any], tested: Mapping[str, Any]) -> list[Claim]:
     graph, pieces = tested["graph"], found["variables"]
     if not any(share["value"] for share in found["right"].values()):
         return [Claim(statement=f"computes the {graph} graph", verdict=UNTESTED, reason="it answers nothing right")]
-    stated = [_placed(graph, pieces, tested["groups"])]
+    groups = tested["groups"]
+    stated, placed = [_placed(graph, pieces, groups)], sum(set(group) <= set(tested["alignment"]) for group in groups)
+    if not placed:
+        statement, reason = (
+            f"computes the {graph} graph",
+            f"none of {len(groups)} groups of variables is carried anywhere",
+        )
+        stated.append(Claim(statement=statement, verdict=FAILS, reason=reason))
     for behaviour, whole in tested["whole"].items():
         controls = [_accuracy(each) for each in (*whole["random"], whole["untrained"])]
         name = f"computes the {graph} graph" + ("" if len(tested["whole"]) == 1 else f", {behaviour}")
-        stated.append(judge(name, _accuracy(whole["result"]), at_least=GRAPH_AT_LEAST[graph], controls=controls))
+        claim = judge(name, _accuracy(whole["result"]), at_least=GRAPH_AT_LEAST[graph], controls=controls)
+        stated.append(replace(claim, reason=f"{claim.reason}; {placed} of {len(groups)} groups of variables moved"))
     for each in tested["circuits"]:
         result, behaviour = each["result"], each["behaviour"]
         name = f"{len(result['nodes'])} nodes do {behaviour}, all else {ABLATED[each['alternative']]}"

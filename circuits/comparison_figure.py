@@ -166,7 +166,8 @@ def _draw(axes: Axes, part: pd.DataFrame, models: Sequence[str], *, labels: bool
         text = SIGNS["nothing"] if nothing else f"{SIGNS.get(cell.verdict, '')}{100 * cell.accuracy:.0f}"
         axes.fill_between([x - 0.47, x + 0.47], y - 0.46, y + 0.46, color=colour, linewidth=0)
         axes.text(x, y, text, ha="center", va="center", fontsize=5, color=INK if nothing else ink_on(colour))
-    axes.set_xticks(range(len(columns)), labels=columns)
+    upright = all(len(name) < 4 for name in columns)
+    axes.set_xticks(range(len(columns)), labels=columns, rotation=0 if upright else 90)
     axes.set_yticks(range(len(models)), labels=models if labels else [""] * len(models))
     axes.tick_params(length=0)
     for spine in axes.spines.values():

@@ -78,6 +78,17 @@ def test_a_variable_that_was_not_found_is_named_and_fails_the_claim(made: HandMa
         Stages(None, {}),
     )
     assert tested["claims"][0]["verdict"] == "fails" and tested["claims"][0]["reason"] == "nowhere: A1.SV"
+    assert tested["claims"][1]["reason"].endswith("; 3 of 4 groups of variables moved")
+
+
+def test_a_graph_that_is_nowhere_is_not_computed(made: HandMade, found: dict[str, Any]) -> None:
+    nowhere = {name: each | {"verdict": "nothing", "nodes": []} for name, each in found["variables"].items()}
+    tested = examine(subject(made.model), found | {"variables": nowhere}, Stages(None, {}))
+    assert tested["whole"] == {} and tested["claims"][1] == {
+        "statement": "computes the addition graph",
+        "verdict": "fails",
+        "reason": "none of 4 groups of variables is carried anywhere",
+    }
 
 
 def test_redundant_deliveries_are_one_set_a_column() -> None:
