@@ -141,7 +141,9 @@ def test_the_whole_graph_holds(make: Callable[[int], HandMade]) -> None:
     found = whole_interchange(made.model, made.algorithm, where, problems(made, 150), generator(), rounds=6)
     assert found.accuracy.value == 1 and found.unmoved.value == 1 and found.pairs > 300
     blank = untrained(made.model, generator())
-    assert whole_interchange(blank, made.algorithm, where, problems(made, 60), generator(), rounds=2).accuracy.value == 0
+    assert (
+        whole_interchange(blank, made.algorithm, where, problems(made, 60), generator(), rounds=2).accuracy.value == 0
+    )
 
 
 def test_columns_that_cross_operations_tell_one_addition_from_three_branches() -> None:
