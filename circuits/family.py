@@ -129,12 +129,10 @@ SMALL = Recipe(
 
 
 def recipe_of(row: Row) -> Recipe:
-    """How a row is trained on two cores: a twentieth of the published weights, and more steps for more to learn with
-    fewer layers.
-    """
+    """How a row is trained on two cores: a twentieth of the published weights, and more steps for more to learn."""
     steps = 6_000 + 250 * max(0, row.digits - 6)
-    if row.layers < 3:
-        steps = steps * 8 // 5 if row.layers == 2 else steps * 2
+    if row.layers == 1:
+        steps *= 2
     return replace(SMALL, n_layers=row.layers, n_heads=row.heads, steps=steps)
 
 
