@@ -53,7 +53,7 @@ class Subject:
         if name not in ALGORITHMS:
             raise unknown("graph", name, ALGORITHMS)
         found = ALGORITHMS[name](self.digits)
-        if not set(self.operations) <= set(found.operations):
+        if self.operations != found.operations:
             raise bad("graph", name, f"one for {' and '.join(self.operations)}, as {self.name}")
         return found
 

@@ -165,6 +165,7 @@ def test_commands_search_test_and_ablate(
         (["--operations", "add,mul"], "operations: unknown value 'add,mul'"),
         (["--operations", "add", "--problems", "3"], "problems: got 3; allowed: "),
         (["--operations", "add", "--ablation", "noise"], "ablation: unknown value 'noise'"),
+        (["--operations", "add", "--graph", "mixed"], "graph: got 'mixed'; allowed: one for add, as made"),
         (["--operations", "add", "--floor", "1.5"], "floor: got 1.5; allowed: a share from 0, below 1"),
     ],
 )
