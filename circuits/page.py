@@ -95,7 +95,6 @@ def write_page(
             read=context(model["digits"]) - 1,
             lines=position_table(search),
             assigned=search.get("variables", {}),
-            tested=test.get("variables", {}) if test else {},
             meanings=meanings(search),
             maps=draw_maps(search, figures),
             circuit=draw_circuit(search, figures),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from carryproof.circuits.algorithms import ALGORITHMS, Algorithm
-from carryproof.circuits.classes import BEHAVIOURS, LETTERS
+from carryproof.circuits.behaviours import behaviours_of
 from carryproof.circuits.family import FAMILY, row
 from carryproof.circuits.texts import OPERATIONS, digits_of
 from carryproof.circuits.training import MODEL
@@ -42,7 +42,7 @@ class Subject:
     @property
     def behaviours(self) -> tuple[str, ...]:
         """``add``, ``sub_positive`` and ``sub_negative``, as far as it does them."""
-        return tuple(BEHAVIOURS[letter] for operation in self.operations for letter in LETTERS[operation])
+        return behaviours_of(self.operations)
 
     def algorithm(self, graph: str | None = None) -> Algorithm:
         """The one of a name, or else the first for its operations, for its digits.

@@ -191,7 +191,7 @@ def copy(**changes: object) -> Graph:
         ),
         "outputs": ("A",),
     }
-    return Graph(**parts | changes)  # type: ignore[arg-type]
+    return Graph(**parts | changes)  # type: ignore[arg-type] - a caller's mistakes are of any type
 
 
 def loop(name: str, parent: str) -> Variable:
@@ -248,7 +248,7 @@ def test_graphs_go_to_json_without_their_rules() -> None:
 )
 def test_bad_input_is_one_line(make: object, message: str) -> None:
     with pytest.raises(ValueError) as caught:
-        make()  # type: ignore[operator]
+        make()  # type: ignore[operator] - a table of calls that are typed in no common way
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 

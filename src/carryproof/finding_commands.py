@@ -6,7 +6,7 @@ Every command imports what it needs when it runs, so that ``--help`` does not wa
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,24 +64,27 @@ class _Work:
     settings: "Settings"
     folder: Path
 
-    def kept(self, kind: str, make: "Callable[[Stages], dict[str, Any]]", parts: Sequence[str] = ()) -> dict[str, Any]:
-        """The content of a file of a kind: what is there, if it is of this model and these settings and has all parts
-        that are asked for, or what is found now.
+    def kept(
+        self, kind: str, make: "Callable[[Stages], dict[str, Any]]", control: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The content of a file of a kind: what is there, if it is of this model, these settings and the control that
+        is asked for, or what is found now.
         """
         from carryproof.benchmarks.store import require_folder
         from carryproof.circuits.files import read_file, write_file
         from carryproof.circuits.stages import Stages
-        from carryproof.findings_tables import StageDisplay
+        from carryproof.finding_tables import StageDisplay
 
         about = {"model": self.subject.to_dict(), "settings": asdict(self.settings)}
         path = self.folder / f"{kind}.json"
         if path.exists():
             found = read_file(path, kind)
-            if {name: found[name] for name in about} == about and all(part in found for part in parts):
+            same = control is None or found.get("control", {}).get("model") == control
+            if same and {name: found[name] for name in about} == about:
                 return found
         require_folder(self.folder)
         with StageDisplay(f"{kind} of {self.subject.name}") as display:
-            stages = Stages(path.with_suffix(".partial.json"), about, display.stage)
+            stages = Stages(path.with_suffix(".partial.json"), {**about, "control": control}, display.stage)
             write_file(path, kind, make(stages))
         stages.finish()
         return read_file(path, kind)
@@ -123,7 +126,7 @@ def _subject(options: argparse.Namespace, model: str) -> "Subject":
 
 
 def _search(options: argparse.Namespace) -> int:
-    from carryproof.findings_tables import print_search
+    from carryproof.finding_tables import print_search
 
     work = _work(options, options.model)
     _print(options, work.searched(), print_search, work.folder / "search.json")
@@ -131,7 +134,7 @@ def _search(options: argparse.Namespace) -> int:
 
 
 def _test(options: argparse.Namespace) -> int:
-    from carryproof.findings_tables import print_test
+    from carryproof.finding_tables import print_test
 
     work = _work(options, options.model)
     _print(options, work.tested(), print_test, work.folder / "test.json")
@@ -141,17 +144,16 @@ def _test(options: argparse.Namespace) -> int:
 def _transfer(options: argparse.Namespace) -> int:
     from carryproof.circuits.family import FAMILY
     from carryproof.circuits.transfers import transfer
-    from carryproof.findings_tables import print_transfer
+    from carryproof.finding_tables import print_transfer
 
-    work, source, control = _work(options, options.model), None, None
+    work, source, control, about = _work(options, options.model), None, None, None
     row = FAMILY.get(work.subject.name)
     if row is not None and row.source is not None:
         source = _subject(options, row.source), options.runs / row.name
     if options.control is not None:
         other = _subject(options, options.control)
-        control = other, options.runs / other.name
-    parts = [] if options.control is None else ["control"]
-    found = work.kept("transfer", lambda stages: transfer(work.subject, source, control, work.settings, stages), parts)
+        control, about = (other, options.runs / other.name), other.to_dict()
+    found = work.kept("transfer", lambda stages: transfer(work.subject, source, control, work.settings, stages), about)
     _print(options, found, print_transfer, work.folder / "transfer.json")
     return 0
 
@@ -202,7 +204,7 @@ def _compare(options: argparse.Namespace) -> int:
 def _ablate(options: argparse.Namespace) -> int:
     from carryproof.circuits.analysis import Settings, ablate
     from carryproof.circuits.nodes import parse
-    from carryproof.findings_tables import print_ablation
+    from carryproof.finding_tables import print_ablation
 
     sets = [tuple(parse(name) for name in text.split(",")) for text in options.nodes]
     settings = Settings(problems=options.problems, seed=options.seed)
