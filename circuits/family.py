@@ -3,27 +3,35 @@
 Quirke et al. (2402.02619) tabulate 16 additions, 7 subtractions, 9 mixtures of both from scratch, and 14 mixtures that
 start from an addition model of two layers and three heads: 46 rows, of which the paper counts 44. A shape that occurs
 several times ends in ``_s1``, ``_s2``, ...; the bare name means the first, and replicate k starts from replicate k.
+A name of the same form that is not in the table is a model of another shape, and nothing was published of it.
 
 >>> len(FAMILY), row("add_d5_l2_h3").name, row("ins_d6_l3_h4_s2").source, row("mix_d7_l3_h4").published
 (46, 'add_d5_l2_h3_s1', 'add_d6_l2_h3_s2', (2, 6))
+>>> row("mix_d3_l2_h3").operations, row("add_d5_l2_h3_s3").replicate, row("add_d4_l2_h3").published
+(('add', 'sub'), 3, ())
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from carryproof.benchmarks.configuration import Recipe
 from carryproof.circuits.mixture import Mixture
-from carryproof.circuits.texts import VOCABULARY, context
+from carryproof.circuits.screening import Screening
+from carryproof.circuits.texts import VOCABULARY, context, require_digits
 from carryproof.models.config import DecoderConfig
-from carryproof.theory.errors import unknown
+from carryproof.theory.errors import require_integer, unknown
 
+OPERATIONS_OF = {"add": ("add",), "sub": ("sub",), "mix": ("add", "sub"), "ins": ("add", "sub")}
 SUBTRACTIONS = {"add": 0.0, "sub": 1.0, "mix": 0.6, "ins": 0.6}  # share of the problems of a training
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One model. ``published`` is how many problems in a million the paper's model fails, for each operation."""
+    """One model. ``published`` is how many problems in a million the paper's model fails, for each operation; empty
+    where the paper has no such model.
+    """
 
     name: str
     operations: tuple[str, ...]
@@ -101,7 +109,10 @@ INSERTED = (
     (6, 4, 4, 3, 8),
     (6, 4, 3, 17, 3_120),
 )
+_NAME = re.compile(r"(add|sub|mix)_d(\d+)_l(\d+)_h(\d+)(?:_s(\d+))?")
 INSERT_MODES = {"ins_d6_l4_h4": 2, "ins_d6_l4_h3": 3}  # 1 for all others
+
+SIZE_AT_MOST = 8  # layers and heads of shapes that are not in the table
 
 PUBLISHED_SHAPE = Recipe(
     d_model=510,
@@ -126,11 +137,12 @@ SMALL = Recipe(
     learning_rate=2e-3,
     muon_rate=0.02,
 )
+SCREENING = Screening(share=0.2, candidates=2_048)  # with SMALL
 
 
 def recipe_of(row: Row) -> Recipe:
     """How a row is trained on two cores: a twentieth of the published weights, and more steps for more to learn."""
-    steps = 6_000 + 250 * max(0, row.digits - 6)
+    steps = 3_000 + 250 * max(0, row.digits - 6)
     if row.layers == 1:
         steps *= 2
     return replace(SMALL, n_layers=row.layers, n_heads=row.heads, steps=steps)
@@ -158,11 +170,31 @@ def decoder_config(row: Row, recipe: Recipe) -> DecoderConfig:
 
 
 def row(name: str) -> Row:
-    """The row of a name; the bare name of a repeated shape is its first. Raises ``ValueError`` for any other."""
-    found = FAMILY.get(name, FAMILY.get(f"{name}_s1"))
-    if found is None:
+    """The row of a name; the bare name of a repeated shape is its first. Names of models that start from nothing may
+    have any shape: 1 to 40 digits, 1 to 8 layers and heads, and replicates from 1 on.
+
+    Raises ``ValueError`` for any other.
+    """
+    found = FAMILY.get(name, FAMILY.get(f"{name}_s1", FAMILY.get(name.removesuffix("_s1"))))
+    if found is not None:
+        return found
+    read = _NAME.fullmatch(name)
+    if read is None:
         raise unknown("row", name, FAMILY)
-    return found
+    family, *numbers = read.groups(default="1")
+    digits, layers, heads, replicate = (int(number) for number in numbers)
+    for what, number in (("layers", layers), ("heads", heads)):
+        require_integer(f"row {what}", number, 1, SIZE_AT_MOST)
+    bare = f"{family}_d{require_digits('row digits', digits)}_l{layers}_h{heads}"
+    return Row(
+        name=bare if require_integer("row replicate", replicate, 1) == 1 else f"{bare}_s{replicate}",
+        operations=OPERATIONS_OF[family],
+        digits=digits,
+        layers=layers,
+        heads=heads,
+        published=(),
+        replicate=replicate,
+    )
 
 
 def with_sources(rows: Iterable[Row]) -> list[Row]:
@@ -171,11 +203,11 @@ def with_sources(rows: Iterable[Row]) -> list[Row]:
     for each in rows:
         for needed in (each.source, each.name):
             if needed is not None:
-                found[needed] = FAMILY[needed]
+                found[needed] = row(needed)
     return list(found.values())
 
 
-def _rows(family: str, operations: tuple[str, ...], table: Iterable[tuple[int, ...]]) -> Iterator[Row]:
+def _rows(family: str, table: Iterable[tuple[int, ...]]) -> Iterator[Row]:
     shapes = [(family, *line[:3]) for line in table]
     times, seen = Counter(shapes), Counter[tuple[object, ...]]()
     for shape, line in zip(shapes, table, strict=True):
@@ -184,7 +216,7 @@ def _rows(family: str, operations: tuple[str, ...], table: Iterable[tuple[int, .
         bare, replicate = f"{family}_d{digits}_l{layers}_h{heads}", seen[shape]
         yield Row(
             name=f"{bare}_s{replicate}" if times[shape] > 1 else bare,
-            operations=operations,
+            operations=OPERATIONS_OF[family],
             digits=digits,
             layers=layers,
             heads=heads,
@@ -201,12 +233,12 @@ def _transferred(rows: Iterable[Row], additions: dict[str, Row]) -> Iterator[Row
         yield replace(each, source=additions[source].name, insert_mode=INSERT_MODES.get(each.name, 1))
 
 
-_ADDITIONS = {each.name: each for each in _rows("add", ("add",), ADDITION)}
+_ADDITIONS = {each.name: each for each in _rows("add", ADDITION)}
 FAMILY: dict[str, Row] = _ADDITIONS | {
     each.name: each
     for each in (
-        *_rows("sub", ("sub",), SUBTRACTION),
-        *_rows("mix", ("add", "sub"), MIXED),
-        *_transferred(_rows("ins", ("add", "sub"), INSERTED), _ADDITIONS),
+        *_rows("sub", SUBTRACTION),
+        *_rows("mix", MIXED),
+        *_transferred(_rows("ins", INSERTED), _ADDITIONS),
     )
 }

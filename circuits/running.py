@@ -20,7 +20,7 @@ from carryproof.circuits.texts import context
 from carryproof.circuits.training import CircuitRun, execute, finished, measure, measured
 from carryproof.theory.errors import require_integer
 
-FORWARD_AND_BACK = 3  # what a problem costs in training, in units of what it costs in a test
+STEP = 3  # what a problem costs in a training step, in units of what it costs in a test
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,10 +41,17 @@ def work_of(run: CircuitRun, out: Path, problems: int) -> float:
     """What a run has left to do in ``out``, in tokens that pass a layer forward."""
     row, work = run.row, 0.0
     if finished(run, out) is None:
-        work += FORWARD_AND_BACK * run.recipe.steps * run.recipe.batch
+        work += training_work(run, run.recipe.steps)
     if problems and measured(run, out, problems) is None:
-        work += 2 * problems * len(row.operations)
-    return work * context(row.digits) * row.layers
+        work += 2 * problems * len(row.operations) * context(row.digits) * row.layers
+    return work
+
+
+def training_work(run: CircuitRun, steps: int) -> float:
+    """What the first steps of a training take, in tokens that pass a layer forward."""
+    trained = run.recipe.batch * steps
+    only_read = run.problems_before(steps) - trained
+    return float(STEP * trained + only_read) * context(run.row.digits) * run.row.layers
 
 
 def train_family(
@@ -83,8 +90,8 @@ def train_family(
                 futures |= {pool.submit(_work, run, out, problems): run for run in ready}
             done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
             for name, point in reported(queue):
-                run, trained = by_name[name], FORWARD_AND_BACK * point.step * by_name[name].recipe.batch
-                left = work[name] - trained * context(run.row.digits) * run.row.layers
+                run = by_name[name]
+                left = work[name] - training_work(run, point.step)
                 on_event(Event(run=run, point=point, left=left))
             for future in done:
                 run = futures.pop(future)

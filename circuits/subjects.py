@@ -16,7 +16,7 @@ from typing import Any
 
 from carryproof.circuits.algorithms import ALGORITHMS, Algorithm
 from carryproof.circuits.behaviours import behaviours_of
-from carryproof.circuits.family import FAMILY, row
+from carryproof.circuits.family import Row, row
 from carryproof.circuits.texts import OPERATIONS, digits_of
 from carryproof.circuits.training import MODEL
 from carryproof.models import checkpoints
@@ -84,7 +84,7 @@ def find(name: str, folder: Path, operations: Sequence[str] | None = None) -> Su
             raise bad("model", name, f"a row that is trained ({path} is missing: carryproof circuits train {name})")
     model = checkpoints.load(path)
     digits_of(model.config)
-    trained = FAMILY.get(model.about.get("row", ""))
+    trained = _row_of(model)
     if operations is None:
         if trained is None:
             raise bad("operations", None, "add, sub or add,sub, for a checkpoint that does not name its row")
@@ -93,3 +93,11 @@ def find(name: str, folder: Path, operations: Sequence[str] | None = None) -> Su
     if sorted(known) != sorted(operations):
         raise unknown("operations", ",".join(operations), OPERATIONS)
     return Subject(name=path.stem if trained is None else trained.name, model=model, operations=known)
+
+
+def _row_of(model: Decoder) -> Row | None:
+    """The row that a checkpoint says it is of, if it does."""
+    try:
+        return row(model.about.get("row", ""))
+    except ValueError:
+        return None

@@ -1,6 +1,7 @@
 """Training one row of the family: batches of its mixture, Muon and AdamW, the loss on the answer's n + 2 tokens.
 
-Batch t holds items t * batch .. (t + 1) * batch - 1 of the seed's stream, so a run is a function of its configuration.
+Batch t holds items t * batch .. (t + 1) * batch - 1 of the seed's stream, so a run is a function of its configuration;
+with a ``Screening``, each of the last steps draws many more items and trains on the hardest of them.
 A row that starts from an addition model has its circuit inserted first, and then computes that model's sums exactly.
 A folder of the row's name keeps ``model.safetensors``, ``train.json`` (configuration, curve, seconds), the weights on
 the way (``step-000800.safetensors``) and, once it is tested, ``accuracy.json``; each is written whole or not at all.
@@ -12,8 +13,9 @@ Source of the family: Quirke et al. 2402.02619.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from carryproof.circuits.accuracy import examine
 from carryproof.circuits.curve import Point, watch
 from carryproof.circuits.family import Row, decoder_config, row
 from carryproof.circuits.mixture import Mixture, draw
+from carryproof.circuits.screening import Screening, hardest
 from carryproof.circuits.snapshots import Snapshots
 from carryproof.circuits.texts import context, prompt_length, write
 from carryproof.models import checkpoints
@@ -49,11 +52,14 @@ MODEL = "model.safetensors"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CircuitRun:
-    """One training: a row by its name, the recipe, the seed, and how it is computed."""
+    """One training: a row by its name, the recipe, which problems its last steps choose, the seed, and how it is
+    computed.
+    """
 
     name: str
     recipe: Recipe
     seed: int
+    screening: Screening | None = None
     engine: Engine = field(default_factory=Engine)
 
     def __post_init__(self) -> None:
@@ -63,6 +69,9 @@ class CircuitRun:
             raise bad(
                 "recipe", f"{self.recipe.n_layers} layers, {self.recipe.n_heads} heads", f"{shape}, as {self.name}"
             )
+
+        if self.screening is not None and self.screening.candidates < self.recipe.batch:
+            raise bad("screening candidates", self.screening.candidates, f"at least the batch, {self.recipe.batch}")
 
     @property
     def row(self) -> Row:
@@ -83,6 +92,7 @@ class CircuitRun:
             "row": asdict(self.row),
             "recipe": asdict(self.recipe),
             "mixture": asdict(self.mixture) | {"kinds": dict(self.mixture.kinds)},
+            "screening": None if self.screening is None else asdict(self.screening),
             "seed": self.seed,
             "device": self.engine.device.partition(":")[0],
             "dtype": self.engine.dtype,
@@ -93,12 +103,25 @@ class CircuitRun:
         """The first 16 hexadecimal digits of the hash of the configuration."""
         return content_hash(self.to_dict())[:16]
 
+    def problems_before(self, step: int) -> int:
+        """How many problems of the stream the steps before one read."""
+        screened = 0 if self.screening is None else max(0, step - self.screening.first(self.recipe.steps))
+        return self.recipe.batch * (step - screened) + (self.screening.candidates if self.screening else 0) * screened
 
-def batches(run: CircuitRun, first: int, steps: int) -> Int[Tensor, "step batch token"]:
-    """The texts of steps ``first`` .. ``first + steps - 1``."""
-    batch = run.recipe.batch
-    problems = draw(run.mixture, digits=run.row.digits, seed=run.seed, first=first * batch, count=steps * batch)
-    return torch.from_numpy(write(problems)).unflatten(0, (steps, batch))
+
+def batches(run: CircuitRun, first: int, steps: int) -> Int[Tensor, "step problem token"]:
+    """The texts that steps ``first`` .. ``first + steps - 1`` read; all of them are screened, or none."""
+    start, stop = run.problems_before(first), run.problems_before(first + steps)
+    problems = draw(run.mixture, digits=run.row.digits, seed=run.seed, first=start, count=stop - start)
+    return torch.from_numpy(write(problems)).unflatten(0, (steps, -1))
+
+
+def blocks(run: CircuitRun, done: int = 0) -> Iterator[range]:
+    """The steps from ``done`` on, in blocks that are drawn at once; one begins with the first screened step."""
+    steps = run.recipe.steps
+    screened = steps if run.screening is None else run.screening.first(steps)
+    bounds = sorted({*range(0, steps, STEPS_PER_BLOCK), screened, steps})
+    return (range(*pair) for pair in pairwise(bounds) if pair[0] >= done)
 
 
 def begin(run: CircuitRun, source: Decoder | None) -> tuple[Decoder, Callable[[int], None]]:
@@ -142,11 +165,13 @@ def train_circuit(
     with run.engine.at_work():
         training = Training([model], recipe, run.engine)
         done = 0 if snapshots is None else snapshots.resume(model, training, points)
-        for first in range(done, recipe.steps, STEPS_PER_BLOCK):
-            if first in MILESTONES:
-                keep(first, model)
-            block = batches(run, first, min(STEPS_PER_BLOCK, recipe.steps - first)).to(run.engine.device)
-            for step, texts in enumerate(block, start=first):
+        for steps in blocks(run, done):
+            if steps.start in MILESTONES:
+                keep(steps.start, model)
+            drawn = batches(run, steps.start, len(steps)).to(run.engine.device)
+            for step, texts in zip(steps, drawn, strict=True):
+                if len(texts) > recipe.batch:
+                    texts = hardest(training.stack, texts, start, recipe.batch, run.engine.torch_dtype)
                 (loss,) = training.step(texts[None, :, :-1], ids, texts[None, :, start:], recipe.scale_at(step))
                 after(step)
                 if (step + 1) % every == 0 or step + 1 == recipe.steps:
@@ -155,7 +180,7 @@ def train_circuit(
                     if not math.isfinite(points[-1].loss):
                         return model, points
             if snapshots is not None:
-                snapshots.take(first + len(block), model, training, points)
+                snapshots.take(steps.stop, model, training, points)
     return model, points
 
 

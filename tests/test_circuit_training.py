@@ -16,12 +16,14 @@ from carryproof.circuits.accuracy import Judge, examine, hardest_problems, right
 from carryproof.circuits.curve import Point
 from carryproof.circuits.mixture import Mixture, draw
 from carryproof.circuits.running import Event, train_family
+from carryproof.circuits.screening import Screening, hardest
 from carryproof.circuits.snapshots import Snapshots
 from carryproof.circuits.texts import VOCABULARY, context, prompt_length, write
-from carryproof.circuits.training import CircuitRun, batches, begin, execute, train_circuit
+from carryproof.circuits.training import CircuitRun, batches, begin, blocks, execute, train_circuit
 from carryproof.cli import main
 from carryproof.models import Decoder, DecoderConfig, load
 from carryproof.models.decoding import greedy
+from carryproof.models.stack import Stack
 
 TINY = Recipe(d_model=24, n_heads=3, d_head=8, n_layers=1, activation="relu", steps=4, batch=8, warmup_steps=2)
 ADDITION = CircuitRun(name="add_d5_l1_h3", recipe=TINY, seed=3)
@@ -92,8 +94,35 @@ def test_training_is_a_function_of_its_configuration(tmp_path: Path) -> None:
     assert torch.equal(batches(ADDITION, 1, 3), batches(ADDITION, 0, 4)[1:])
 
 
-def test_a_training_that_was_killed_ends_with_the_same_bits(tmp_path: Path) -> None:
-    run = replace(ADDITION, recipe=replace(TINY, steps=120, muon_rate=0.02))
+def test_screening_keeps_the_problems_with_the_largest_loss(half_right: Decoder) -> None:
+    texts, start = torch.from_numpy(write(draw(Mixture(), digits=2, seed=3, first=0, count=1_500))), prompt_length(2)
+    logits = half_right(texts[:, :-1])[:, start - 1 :]
+    truth = torch.nn.functional.cross_entropy(logits.transpose(1, 2), texts[:, start:], reduction="none").amax(dim=1)
+    kept = hardest(Stack([half_right]), texts, start, 100, torch.float32)
+    order = truth.argsort(descending=True)
+    assert truth[order[99]] - truth[order[100]] > 1e-5, "no tie at the border"
+    assert {tuple(text) for text in kept.tolist()} == {tuple(text) for text in texts[order[:100]].tolist()}
+
+
+def test_the_last_steps_read_more_problems_and_every_problem_once() -> None:
+    run = replace(ADDITION, recipe=replace(TINY, steps=130), screening=Screening(share=0.2, candidates=20))
+    assert [*blocks(run)] == [range(0, 50), range(50, 100), range(100, 104), range(104, 130)]
+    assert [*blocks(run, done=104)] == [range(104, 130)]
+    read = torch.cat([batches(run, steps.start, len(steps)).flatten(0, 1) for steps in blocks(run)])
+    assert len(read) == 104 * 8 + 26 * 20 == run.problems_before(130)
+    assert torch.equal(read, torch.from_numpy(write(draw(run.mixture, digits=5, seed=3, first=0, count=len(read)))))
+    assert run.run_id != replace(run, screening=None).run_id
+    with pytest.raises(ValueError, match=r"^screening candidates: got 7; allowed: at least the batch, 8$"):
+        replace(run, screening=Screening(candidates=7))
+    with pytest.raises(ValueError, match=r"^screening share: got 1.5; allowed: a number from 0 to 1$"):
+        Screening(share=1.5)
+    with pytest.raises(ValueError, match=r"^screening candidates: got 0; allowed: an integer of at least 1$"):
+        Screening(candidates=0)
+
+
+@pytest.mark.parametrize("screening", [None, Screening(share=0.2, candidates=32)])
+def test_a_training_that_was_killed_ends_with_the_same_bits(tmp_path: Path, screening: Screening | None) -> None:
+    run = replace(ADDITION, recipe=replace(TINY, steps=120, muon_rate=0.02), screening=screening)
     expected, points = train_circuit(run)
 
     def kill(point: Point) -> None:
@@ -161,8 +190,10 @@ def test_a_loss_that_is_not_finite_ends_training_and_is_recorded(tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["add_d5_l2_h9"], "row: unknown value 'add_d5_l2_h9'; did you mean"),
-        (["add_d0_l2_h3"], "row: unknown value 'add_d0_l2_h3'"),
+        (["add_d5_l2_h9"], "row heads: got 9; allowed: an integer from 1 to 8"),
+        (["add_d5_12_h3"], "row: unknown value 'add_d5_12_h3'; did you mean"),
+        (["add_d0_l2_h3"], "row digits: got 0; allowed: an integer of at least 1"),
+        (["mix_d41_l3_h4"], "row digits: got 41; allowed: 1 to 40"),
         ([], "name: give the name of one row, or --all"),
         (["add_d5_l2_h3", "--all"], "name: give the name of one row, or --all"),
         (["add_d5_l2_h3", "--steps", "0"], "recipe steps: got 0"),

@@ -15,6 +15,8 @@ from carryproof.benchmarks.train import Training
 from carryproof.circuits import exhaustive
 from carryproof.circuits.exhaustive import Part, parts, prove, prove_part
 from carryproof.circuits.texts import OPERATIONS, VOCABULARY, Problems, context, prompt_length, write
+from carryproof.cli import main
+from carryproof.models import checkpoints
 from carryproof.models.config import DecoderConfig
 from carryproof.models.decoder import Decoder
 from carryproof.models.decoding import greedy
@@ -201,6 +203,24 @@ def test_what_cannot_be_proved_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"out: got .*file"):
         prove(Decoder(shape(1)), "add", tmp_path / "file")
+
+
+def test_the_command_says_what_was_decided(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path, out = tmp_path / "adder.safetensors", tmp_path / "proofs"
+    checkpoints.save(path, right("add"))
+    command = ["circuits", "prove", str(path), "--jobs", "1", "--out", str(out), "--operations"]
+    assert main([*command, "add"]) == 0
+    assert "adder: 100 pairs of 1 digits, add: every one is right; the true token leads by" in capsys.readouterr().out
+    assert main([*command, "add,sub", "--json"]) == 1
+    printed = json.loads(capsys.readouterr().out)
+    assert [proof["holds"] for proof in printed["proofs"]] == [True, False] and printed["model"]["digits"] == 1
+    assert json.loads((out / "adder.json").read_text())["proofs"] == printed["proofs"]
+    for wrong, message in (
+        (["--operations", "mul"], "operations: unknown value 'mul'"),
+        ([], "operations: got None; allowed: add, sub or add,sub, for a checkpoint that does not name its row"),
+    ):
+        assert main(["circuits", "prove", str(path), *wrong]) == 2
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow

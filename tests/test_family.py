@@ -53,8 +53,35 @@ def test_the_table_has_forty_six_rows() -> None:
 def test_rows_come_after_what_they_start_from_and_unknown_ones_are_refused() -> None:
     ordered = [row.name for row in family.with_sources([family.row("ins_d6_l3_h4_s2"), family.row("add_d6_l2_h3")])]
     assert ordered == ["add_d6_l2_h3_s2", "ins_d6_l3_h4_s2", "add_d6_l2_h3_s1"]
-    with pytest.raises(ValueError, match=r"^row: unknown value 'add_d5_l2_h4'; did you mean 'add_d"):
-        family.row("add_d5_l2_h4")
+    with pytest.raises(ValueError, match=r"^row: unknown value 'add_d5_12_h3'; did you mean 'add_d"):
+        family.row("add_d5_12_h3")
+
+
+@given(st.sampled_from(["add", "sub", "mix"]), SIZES, st.integers(1, 8), st.integers(1, 8), st.integers(1, 5))
+def test_names_of_any_shape_say_what_they_are(kind: str, digits: int, layers: int, heads: int, replicate: int) -> None:
+    bare = f"{kind}_d{digits}_l{layers}_h{heads}"
+    found = family.row(f"{bare}_s{replicate}")
+    assert (found.family, found.digits, found.layers, found.heads) == (kind, digits, layers, heads)
+    assert found.replicate == replicate and found.source is None
+    assert found.mixture.subtract == family.SUBTRACTIONS[kind]
+    assert family.row(found.name) == found and family.row(bare) == family.row(f"{bare}_s1")
+    assert bool(found.published) == (found.name in family.FAMILY)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("add_d0_l2_h3", r"^row digits: got 0; allowed: an integer of at least 1$"),
+        ("add_d41_l2_h3", r"^row digits: got 41; allowed: 1 to 40$"),
+        ("sub_d5_l9_h3", r"^row layers: got 9; allowed: an integer from 1 to 8$"),
+        ("mix_d5_l2_h0", r"^row heads: got 0; allowed: an integer from 1 to 8$"),
+        ("add_d5_l2_h3_s0", r"^row replicate: got 0; allowed: an integer of at least 1$"),
+        ("ins_d4_l2_h3", r"^row: unknown value 'ins_d4_l2_h3'; did you mean 'ins_d"),
+    ],
+)
+def test_shapes_that_there_cannot_be_are_refused_in_one_line(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        family.row(name)
 
 
 @given(SIZES, SEEDS, st.integers(0, 2**40), st.integers(0, 20), st.floats(0, 1))

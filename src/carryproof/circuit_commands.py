@@ -1,5 +1,5 @@
 """The commands on the forty-four models, ``carryproof circuits ...``: train and test them, with progress and time left,
-tabulate them beside the published ones, and study what a mixed model may start from.
+decide every pair of operands, tabulate them beside the published ones, and study what a mixed model may start from.
 
 Every command imports what it needs when it runs, so that ``--help`` does not wait for torch.
 """
@@ -13,6 +13,7 @@ from carryproof.finding_commands import add_finding_commands
 OUT = Path("runs/circuits")
 RESULTS = Path("results/circuits")
 INSERTIONS = Path("runs/insertions")
+PROOFS = Path("runs/proofs")
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
@@ -32,11 +33,24 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--problems", type=int, default=1_000_000, metavar="N", help="of each test set (default a million; 0: no test)"
     )
+    train.add_argument(
+        "--no-screening", action="store_true", help="no choice of the hardest problems in the last steps"
+    )
     train.add_argument("--published-shape", action="store_true", help="510 wide, as published: for a GPU")
     train.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), cuda, cuda:1, ...")
     train.add_argument("--dtype", metavar="NAME", help="float32 or bfloat16 (default: the quicker one, measured)")
 
     add_finding_commands(commands)
+    summary = "decide every pair of operands of a model of up to five digits, one by one"
+    prove = commands.add_parser("prove", help=summary, description=summary)
+    prove.set_defaults(command=_prove)
+    prove.add_argument("model", metavar="MODEL", help="a row that is trained, such as add_d4_l2_h3, or a checkpoint")
+    prove.add_argument("--runs", type=Path, default=OUT, metavar="DIR", help="trained rows: runs/circuits")
+    prove.add_argument("--operations", metavar="NAMES", help="add, sub or add,sub, if the checkpoint does not say")
+    prove.add_argument("--out", type=Path, default=PROOFS, metavar="DIR", help="folder of results: runs/proofs")
+    prove.add_argument("--jobs", type=int, metavar="N", help="processes, one thread each (default: one a core)")
+    prove.add_argument("--json", action="store_true", help="print one JSON object")
+
     summary = "keep the records of what is trained, and write every row beside the published one"
     table = commands.add_parser("table", help=summary, description=summary)
     table.set_defaults(command=_table)
@@ -75,13 +89,15 @@ def _train(options: argparse.Namespace) -> int:
         raise ValueError("name: give the name of one row, or --all")
     rows = family.with_sources(family.FAMILY.values() if options.all else [family.row(options.name)])
     recipe_of = family.published_recipe_of if options.published_shape else family.recipe_of
+    screening = None if options.published_shape or options.no_screening else family.SCREENING
     engine = settled_engine(options.out, device=options.device, dtype=options.dtype)
     runs = []
     for row in rows:
         recipe = recipe_of(row)
         if options.steps is not None:
             recipe = replace(recipe, steps=options.steps)
-        runs.append(CircuitRun(name=row.name, recipe=recipe, seed=options.seed + row.replicate - 1, engine=engine))
+        seed = options.seed + row.replicate - 1
+        runs.append(CircuitRun(name=row.name, recipe=recipe, screening=screening, seed=seed, engine=engine))
     with FamilyDisplay(options.out) as display:
         train_family(
             runs,
@@ -92,6 +108,32 @@ def _train(options: argparse.Namespace) -> int:
             on_event=display.event,
         )
     return 0
+
+
+def _prove(options: argparse.Namespace) -> int:
+    import json
+
+    from carryproof.benchmarks.store import write_json
+    from carryproof.benchmarks.workers import usable_cores
+    from carryproof.circuits import exhaustive
+    from carryproof.circuits.subjects import find
+    from carryproof.finding_tables import print_proofs, proof_progress
+
+    subject = find(options.model, options.runs, None if options.operations is None else options.operations.split(","))
+    for operation in subject.operations:
+        exhaustive.require_provable(subject.model, operation)
+    jobs, found = usable_cores() if options.jobs is None else options.jobs, []
+    for operation in subject.operations:
+        with proof_progress(f"{subject.name}, {operation}") as progress:
+            found.append(exhaustive.prove(subject.model, operation, options.out, jobs=jobs, progress=progress))
+    about = {"model": subject.to_dict(), "proofs": [proof.to_dict() for proof in found]}
+    path = options.out / f"{subject.name}.json"
+    write_json(path, about)
+    if options.json:
+        print(json.dumps(about))
+    else:
+        print_proofs(subject.name, found, path)
+    return 0 if all(proof.holds for proof in found) else 1
 
 
 def _table(options: argparse.Namespace) -> int:

@@ -1,11 +1,13 @@
 """What the commands on one model print: the stage at work, and tables of what was found, ablated and tested."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from carryproof.console import new_console
@@ -35,6 +37,42 @@ class StageDisplay:
         """Say which stage begins."""
         elapsed = time.monotonic() - self.began
         self.status.update(f"{self.title}: {name} (after {elapsed:.0f} s)")
+
+
+@contextmanager
+def proof_progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A function that is told how many problems of a proof are decided, of how many; drawn on a terminal only."""
+    console = new_console()
+    columns = (TextColumn(title), BarColumn(bar_width=24), TextColumn("{task.completed:,.0f} of {task.total:,.0f}"))
+    progress = Progress(
+        *columns,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with progress:
+        line = progress.add_task(title, total=None)
+        yield lambda problems, of: progress.update(line, completed=problems, total=of)
+
+
+def print_proofs(name: str, proofs: Iterable[Any], path: Path) -> None:
+    """What was decided of every pair of operands, an operation at a time."""
+    console = new_console()
+    for proof in proofs:
+        verdict = "every one is right" if proof.holds else f"{proof.failures:,} are wrong"
+        console.print(
+            f"{name}: {proof.problems:,} pairs of {proof.digits} digits, {proof.operation}: {verdict}; the true token "
+            f"leads by {proof.smallest_margin:.3g} or more; {proof.seconds:.0f} s of one core",
+            markup=False,
+        )
+        sign = "+" if proof.operation == "add" else "-"
+        if proof.examples:
+            console.print(
+                "  such as " + ", ".join(f"{one}{sign}{other}" for one, other in proof.examples), markup=False
+            )
+    console.print(f"written to {path}", markup=False)
 
 
 def print_search(found: Mapping[str, Any], path: Path) -> None:
