@@ -2,13 +2,13 @@
 
 An arm changes a freshly drawn model before its first step and nothing after it: every weight of an addition model (left
 or right), the published partial copy, one group of weights, or the zeros alone that make room for an insertion. Each is
-measured at the same forty moments on the same problems, and at the end on many more. ``sources`` says which addition
+measured at the same thirty moments on the same problems, and at the end on many more. ``sources`` says which addition
 models are taken in turn, since an effect of one of them would be no more than that.
 
 >>> list(ARMS)
 ['scratch', 'left', 'right', 'published', 'embeddings', 'attention', 'mlps', 'output', 'zeroed']
->>> sources(5), moments(6_000)[:5]
-(('add_d5_l2_h3_s1', 'add_d5_l2_h3_s2'), (50, 57, 64, 72, 82))
+>>> sources(5), moments(1_000)[:5]
+(('add_d5_l2_h3_s1', 'add_d5_l2_h3_s2'), (50, 55, 61, 68, 76))
 """
 
 import math
@@ -37,10 +37,10 @@ from carryproof.models.decoder import Decoder
 from carryproof.theory import content_hash
 from carryproof.theory.errors import bad, require_integer, unknown
 
-POINTS = 40  # of the curve
+POINTS = 30  # of the curve
 FIRST_POINT = 50  # steps
-PROBLEMS = 2_000  # of each test set, at each of them
-LAST_PROBLEMS = 100_000  # of each test set, after the last step
+PROBLEMS = 1_000  # of each test set, at each of them
+LAST_PROBLEMS = 50_000  # of each test set, after the last step
 SCHEMA_VERSION = 1
 SETS = {"random": random_problems, "stratified": stratified_problems}
 FRESH = 5_000_000  # added to the seed, for a source that is drawn and not trained

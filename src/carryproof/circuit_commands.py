@@ -65,9 +65,9 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     study.set_defaults(command=_insertions)
     study.add_argument("--digits", default="5,6", metavar="N", help="of the operands (default 5,6)")
     study.add_argument("--seeds", type=int, default=5, metavar="N", help="of every arm (default 5)")
-    study.add_argument("--steps", type=int, default=3_000, metavar="N", help="of every training (default 3,000)")
+    study.add_argument("--steps", type=int, default=1_000, metavar="N", help="of every training (default 1,000)")
     study.add_argument(
-        "--problems", type=int, default=100_000, metavar="N", help="of each test set at the end (default 100,000)"
+        "--problems", type=int, default=50_000, metavar="N", help="of each test set at the end (default 50,000)"
     )
     study.add_argument("--sources", type=Path, default=OUT, metavar="DIR", help="addition models: runs/circuits")
     study.add_argument(
