@@ -235,7 +235,8 @@ def searched_problems(subject: Subject, settings: Settings) -> Problems:
 
 
 def _problems(subject: Subject, settings: Settings, stream: int) -> Problems:
-    return balanced(subject.operations, digits=subject.digits, seed=stream + 2 * settings.seed, count=settings.problems)
+    each, seed = max(1, settings.problems // len(subject.behaviours)), stream + 2 * settings.seed
+    return balanced(subject.operations, digits=subject.digits, seed=seed, count=each)
 
 
 def _behaviours(problems: Problems) -> Shaped[np.ndarray, " problem"]:

@@ -7,11 +7,12 @@ that what it breaks is about the digits. Shares of nodes depend on the bound, so
 intervals from problems drawn again within each behaviour. Source of the question and of ``PUBLISHED``: Quirke et al.
 2402.02619, where nodes are set to their means and any failure counts.
 
+>>> from carryproof.circuits.classes import balanced
 >>> from carryproof.circuits.handmade import addition_by_hand
 >>> from carryproof.circuits.recording import record
 >>> from carryproof.circuits.replacing import resampled
 >>> generator = torch.Generator().manual_seed(0)
->>> recording = record(addition_by_hand(2).model, problem_sets(("add",), digits=2, seed=0, count=60))
+>>> recording = record(addition_by_hand(2).model, balanced(("add",), digits=2, seed=0, count=60))
 >>> found = behaviour_table(recording, resampled(recording, generator), generator)
 >>> found.shares.useful, found.shares.parts["add"].nodes, found.shares.parts["add"].share.value
 (11, 11, 1.0)
@@ -27,13 +28,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from carryproof.circuits.bootstrap import DRAWS, TAIL, Estimate, unseen
-from carryproof.circuits.classes import BEHAVIOURS, LETTERS, classify, names, sample
+from carryproof.circuits.classes import BEHAVIOURS, LETTERS, classify
 from carryproof.circuits.nodes import Node, at_position, every_node
 from carryproof.circuits.patching import patched_right
 from carryproof.circuits.recording import Recording
 from carryproof.circuits.replacing import Alternative, other_problems, patch
-from carryproof.circuits.texts import OPERATIONS, Problems
-from carryproof.theory.errors import bad, require_integer, unknown
+from carryproof.theory.errors import bad
 
 AT_LEAST = 0.01
 THRESHOLDS = (0.01, 0.02, 0.05, 0.1)
@@ -138,37 +138,6 @@ class BehaviourTable:
         }
 
 
-def behaviours_of(operations: Iterable[str]) -> tuple[str, ...]:
-    """The behaviours of some operations, in the order of ``BEHAVIOURS``; ``ValueError`` for none or an unknown one."""
-    asked = tuple(operations)
-    for operation in asked:
-        if operation not in OPERATIONS:
-            raise unknown("operations", operation, OPERATIONS)
-    if not asked:
-        raise bad("operations", "none", "add, sub or both")
-    letters = [letter for operation in OPERATIONS if operation in asked for letter in LETTERS[operation]]
-    return tuple(BEHAVIOURS[letter] for letter in letters)
-
-
-def problem_sets(operations: Iterable[str], *, digits: int, seed: int, count: int) -> Problems:
-    """``count`` problems of each behaviour of the operations, one after the other; in each, classes take turns.
-
-    Raises ``ValueError`` for unknown operations, for a count below 1, and where a behaviour has no problems.
-    """
-    require_integer("count", count, 1)
-    found = []
-    for letter, behaviour in BEHAVIOURS.items():
-        if behaviour in behaviours_of(operations):
-            classes = [name for name in names("add" if letter == "S" else "sub", digits) if name[0] == letter]
-            for index, name in enumerate(classes):
-                share = count // len(classes) + (index < count % len(classes))
-                found.append(sample(name, digits=digits, seed=seed, first=0, count=share))
-    return Problems(
-        operands=np.concatenate([part.operands for part in found]),
-        subtract=np.concatenate([part.subtract for part in found]),
-    )
-
-
 def losses(recording: Recording, alternative: Alternative, nodes: Iterable[Node] | None = None) -> Losses:
     """Which answers are lost without each of some nodes, which then write what ``alternative`` gives.
 
@@ -238,8 +207,8 @@ def behaviour_table(
 ) -> BehaviourTable:
     """Which nodes serve which of a recording's behaviours.
 
-    The recording is of ``problem_sets``; ``generator`` draws the problems for the intervals. Raises ``ValueError`` for
-    a bound outside 0 to 1 and where behaviours have unequal numbers of problems.
+    The recording is of ``classes.balanced``; ``generator`` draws the problems for the intervals. Raises
+    ``ValueError`` for a bound outside 0 to 1 and where behaviours have unequal numbers of problems.
     """
     require_share(at_least)
     found = losses(recording, alternative)

@@ -88,27 +88,38 @@ def sample(name: str, *, digits: int, seed: int, first: int, count: int) -> Prob
     return Problems(operands=drawn.transpose(2, 0, 1), subtract=np.full(count, name[0] in LETTERS["sub"]))
 
 
-def balanced(operations: Iterable[str], *, digits: int, seed: int, count: int) -> Problems:
-    """About ``count`` problems: equally many of every behaviour, and in each equally many of every class, at least one.
+def behaviours_of(operations: Iterable[str]) -> tuple[str, ...]:
+    """The behaviours of some operations, in the order of ``BEHAVIOURS``; ``ValueError`` for none or an unknown one."""
+    asked = tuple(operations)
+    for operation in asked:
+        if operation not in OPERATIONS:
+            raise unknown("operations", operation, OPERATIONS)
+    if not asked:
+        raise bad("operations", "none", "add, sub or both")
+    letters = [letter for operation in OPERATIONS if operation in asked for letter in LETTERS[operation]]
+    return tuple(BEHAVIOURS[letter] for letter in letters)
 
-    >>> labels = classify(balanced(("add", "sub"), digits=2, seed=0, count=12))
+
+def balanced(operations: Iterable[str], *, digits: int, seed: int, count: int) -> Problems:
+    """``count`` problems of each behaviour of the operations, one after the other; in each, classes take turns.
+
+    Raises ``ValueError`` for unknown operations, and for a count below 1.
+
+    >>> labels = classify(balanced(("add", "sub"), digits=2, seed=0, count=4))
     >>> [str(label) for label in labels]
-    ['S0', 'S1', 'S2', 'M0', 'M0', 'M1', 'M1', 'N0', 'N0', 'N1', 'N1']
+    ['S0', 'S0', 'S1', 'S2', 'M0', 'M0', 'M1', 'M1', 'N0', 'N0', 'N1', 'N1']
     """
     require_integer("count", count, 1)
-    letters: dict[str, list[str]] = {letter: [] for operation in operations for letter in LETTERS[operation]}
-    if not letters:
-        raise bad("operations", "none", "add, sub or both")
-    for operation in operations:
-        for name in names(operation, digits):
-            letters[name[0]].append(name)
-    parts = []
-    for of in letters.values():
-        each = max(1, count // (len(letters) * len(of)))
-        parts += [sample(name, digits=digits, seed=seed, first=0, count=each) for name in of]
+    asked, found = behaviours_of(operations), []
+    for letter, behaviour in BEHAVIOURS.items():
+        if behaviour in asked:
+            classes = [name for name in names("add" if letter == "S" else "sub", digits) if name[0] == letter]
+            for index, name in enumerate(classes):
+                share = count // len(classes) + (index < count % len(classes))
+                found.append(sample(name, digits=digits, seed=seed, first=0, count=share))
     return Problems(
-        operands=np.concatenate([part.operands for part in parts]),
-        subtract=np.concatenate([part.subtract for part in parts]),
+        operands=np.concatenate([part.operands for part in found]),
+        subtract=np.concatenate([part.subtract for part in found]),
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from carryproof.circuits.algorithms import ALGORITHMS, Algorithm
-from carryproof.circuits.behaviours import behaviours_of
+from carryproof.circuits.classes import behaviours_of
 from carryproof.circuits.family import Row, row
 from carryproof.circuits.texts import OPERATIONS, digits_of
 from carryproof.circuits.training import MODEL

@@ -19,7 +19,8 @@ from typing import Any
 import torch
 
 from carryproof.circuits.analysis import ALTERNATIVES, TESTED, Settings
-from carryproof.circuits.behaviours import behaviour_table, problem_sets, resampled_within
+from carryproof.circuits.behaviours import behaviour_table, resampled_within
+from carryproof.circuits.classes import balanced
 from carryproof.circuits.recording import record
 from carryproof.circuits.roles import load_steps, roles, same_donors
 from carryproof.circuits.stages import Stages
@@ -41,7 +42,7 @@ def transfer(
     """
     count = max(1, settings.problems // len(subject.behaviours))
     seed = TESTED + 2 * settings.seed
-    problems = problem_sets(subject.operations, digits=subject.digits, seed=seed, count=count)
+    problems = balanced(subject.operations, digits=subject.digits, seed=seed, count=count)
     recording = record(subject.model, problems)
 
     def served(generator: torch.Generator) -> dict[str, Any]:

@@ -14,14 +14,12 @@ from carryproof.benchmarks.engine import Engine
 from carryproof.benchmarks.train import Training
 from carryproof.circuits.behaviours import (
     behaviour_table,
-    behaviours_of,
     losses,
-    problem_sets,
     resampled_within,
     shares_of_nodes,
     times_drawn,
 )
-from carryproof.circuits.classes import BEHAVIOURS, classify
+from carryproof.circuits.classes import BEHAVIOURS, balanced, behaviours_of, classify
 from carryproof.circuits.files import read_file, write_file
 from carryproof.circuits.handmade import addition_by_hand, decoy_addition_by_hand
 from carryproof.circuits.insertion import insert
@@ -85,7 +83,7 @@ def steps(source: Decoder) -> dict[int, Decoder]:
 
 @pytest.fixture(scope="module")
 def problems() -> Problems:
-    return problem_sets(("add", "sub"), digits=1, seed=0, count=45)
+    return balanced(("add", "sub"), digits=1, seed=0, count=45)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +97,7 @@ def changes(source: Decoder, steps: dict[int, Decoder], problems: Problems) -> C
 @settings(max_examples=40)
 @given(st.sampled_from([("add",), ("sub",), ("sub", "add")]), st.integers(1, 6), st.integers(1, 30), st.integers(0, 99))
 def test_every_behaviour_has_as_many_problems(operations: tuple[str, ...], digits: int, count: int, seed: int) -> None:
-    labels = classify(problem_sets(operations, digits=digits, seed=seed, count=count))
+    labels = classify(balanced(operations, digits=digits, seed=seed, count=count))
     for letter, behaviour in BEHAVIOURS.items():
         of = labels[np.char.startswith(labels, letter)]
         assert len(of) == (count if behaviour in behaviours_of(operations) else 0)
@@ -112,9 +110,9 @@ def test_operations_are_checked() -> None:
     with pytest.raises(ValueError, match=r"operations: unknown value 'mul'; .*allowed: add, sub"):
         behaviours_of(("mul",))
     with pytest.raises(ValueError, match="operations: got 'none'"):
-        problem_sets((), digits=2, seed=0, count=3)
+        balanced((), digits=2, seed=0, count=3)
     with pytest.raises(ValueError, match="count: got 0"):
-        problem_sets(("add",), digits=2, seed=0, count=0)
+        balanced(("add",), digits=2, seed=0, count=0)
 
 
 # Shares.
@@ -148,7 +146,7 @@ def test_problems_are_drawn_again_within_their_behaviour() -> None:
 @pytest.mark.parametrize("make", [addition_by_hand, decoy_addition_by_hand])
 def test_what_was_put_in_serves_addition_and_nothing_else_does(make: object) -> None:
     made = make(2)
-    recording = record(made.model, problem_sets(("add",), digits=2, seed=0, count=120))
+    recording = record(made.model, balanced(("add",), digits=2, seed=0, count=120))
     for alternative in (zeros(recording), means(recording), resampled(recording, generator())):
         found = behaviour_table(recording, alternative, generator())
         assert set(found.nodes) == {parse(name) for name in made.carries}
@@ -226,7 +224,7 @@ def test_what_was_just_inserted_is_re_used() -> None:
     larger = {name: getattr(config, name) + 1 for name in ("n_layers", "n_heads")}
     target = Decoder.init(DecoderConfig(**config.to_dict() | larger), generator())
     insert(made.model, target)
-    problems = problem_sets(("add", "sub"), digits=2, seed=0, count=60)
+    problems = balanced(("add", "sub"), digits=2, seed=0, count=60)
     found = roles(made.model, {0: target}, problems, generator(), alternative=same_donors(0))
     assert found.right_source == 1.0 and found.right[0]["add"] == 1.0
     inserted = {node: change for node, change in found.nodes.items() if change.role == "re-used"}
