@@ -1,7 +1,6 @@
 """The decoder: its names, its arithmetic against a computation by hand, causality, hooks, and the rows shortcut."""
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -289,12 +288,9 @@ def test_a_model_learns_to_copy() -> None:
     assert (guesses == half).float().mean() > 0.9
 
 
-def test_hook_points_cost_next_to_nothing() -> None:
+def test_a_hook_point_that_is_not_used_copies_nothing() -> None:
     point, value = HookPoint(), torch.zeros(1)
-    start = time.perf_counter()
-    for _ in range(10_000):
-        point(value)
-    assert (time.perf_counter() - start) / 10_000 < 50e-6  # about one microsecond; generous for a busy machine
+    assert point(value) is value and not point.hooked
 
 
 @pytest.mark.parametrize(
