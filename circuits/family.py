@@ -142,7 +142,7 @@ SCREENING = Screening(share=0.2, candidates=2_048)  # with SMALL
 
 def recipe_of(row: Row) -> Recipe:
     """How a row is trained on two cores: a twentieth of the published weights, and more steps for more to learn."""
-    steps = 3_000 + 250 * max(0, row.digits - 6)
+    steps = 500 * max(6, row.digits)
     if row.layers == 1:
         steps *= 2
     return replace(SMALL, n_layers=row.layers, n_heads=row.heads, steps=steps)

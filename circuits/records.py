@@ -1,8 +1,9 @@
 """What is kept in the repository of the trained family: one compact record a model, and the weights of the examples.
 
-A record says what was trained and how it did: configuration, seconds, weights and their hash, and the failures on both
-test sets of every operation by class and by token. ``collect`` takes them from a folder of trainings; what is not there
-yet keeps the record that it had. Weights are copied only if they are those that the record was measured on.
+A record says what was trained and how it did: configuration, seconds, weights and their hash, the failures on both
+test sets of every operation by class and by token, and what was decided of every pair of operands. ``collect`` takes
+them from a folder of trainings; what is not there yet keeps the record that it had. Weights are copied only if they are
+those that the record was measured on.
 
 >>> import tempfile
 >>> with tempfile.TemporaryDirectory() as folder:
@@ -25,7 +26,10 @@ from carryproof.theory.errors import bad
 RECORDS = "records"
 MODELS = "models"
 HASHES = "models.json"
-EXAMPLES = ("add_d5_l2_h3_s1", "add_d6_l2_h3_s1", "mix_d5_l3_h4", "mix_d6_l3_h4", "sub_d6_l2_h3_s1")
+EXAMPLES = (
+    *("add_d5_l2_h3_s1", "add_d6_l2_h3_s1", "mix_d5_l3_h4", "mix_d6_l3_h4", "sub_d6_l2_h3_s1"),
+    *("mix_d3_l2_h3", "add_d4_l2_h3"),  # not in the table: small enough to decide every pair of operands
+)
 BYTES_AT_MOST = 25_000_000
 FIELDS = {
     "row": str,
@@ -36,6 +40,15 @@ FIELDS = {
     "train_seconds": float | int,
     "test_seconds": float | int,
     "tests": list,
+}
+PROOF_FIELDS = {
+    "model_sha256": str,
+    "operation": str,
+    "digits": int,
+    "problems": int,
+    "failures": int,
+    "smallest_margin": float | int,
+    "seconds": float | int,
 }
 TEST_FIELDS = {"operation": str, "set": str, "problems": int, "failures": int, "interval": list}
 
@@ -68,17 +81,22 @@ def record_of(folder: Path) -> dict[str, Any]:
     }
 
 
-def collect(runs: Path, out: Path, examples: Iterable[str] = EXAMPLES) -> tuple[str, ...]:
+def collect(runs: Path, out: Path, examples: Iterable[str] = EXAMPLES, proofs: Path | None = None) -> tuple[str, ...]:
     """Write the records of all rows that are trained and tested in ``runs`` to ``out``; return their names.
 
     The weights of those of them that are ``examples`` are copied, and the hashes of all such weights in ``out`` listed
-    in ``models.json``. Raises ``ValueError`` for damaged files, an ``out`` that cannot be written, and weights of more
-    than 25 MB in all.
+    in ``models.json``; an example need not be in the table. What ``circuits prove`` wrote of the same weights in the
+    folder ``proofs`` goes into the record. Raises ``ValueError`` for damaged files, an ``out`` that cannot be written,
+    and weights of more than 25 MB in all.
     """
     records, models = require_folder(out / RECORDS), require_folder(out / MODELS)
-    names = tuple(name for name in FAMILY if all((runs / name / file).is_file() for file in (RECORD, ACCURACY)))
+    asked = dict.fromkeys([*FAMILY, *examples])
+    names = tuple(name for name in asked if all((runs / name / file).is_file() for file in (RECORD, ACCURACY)))
     for name in names:
         record = record_of(runs / name)
+        known = [records / f"{name}.json", *([] if proofs is None else [proofs / f"{name}.json"])]
+        decided = [proof for path in known for proof in _proofs(path, record["model_sha256"])]
+        record["proofs"] = list({proof["operation"]: proof for proof in decided}.values())
         if name in examples:
             _copy(runs / name / MODEL, models / f"{name}.safetensors", record)
         write_json(records / f"{name}.json", record)
@@ -105,6 +123,23 @@ def read_records(out: Path) -> dict[str, dict[str, Any]]:
                 raise ValueError(f"{path}: it is the record of {record['row']!r}")
             found[name] = record
     return found
+
+
+def read_proofs(out: Path) -> list[tuple[str, dict[str, Any]]]:
+    """What was decided of every pair of operands, with the name of the model, in the order of the file names."""
+    return [
+        (path.stem, proof)
+        for path in sorted((out / RECORDS).glob("*.json"))
+        for proof in read_json(path).get("proofs", [])
+    ]
+
+
+def _proofs(path: Path, sha256: str) -> list[dict[str, Any]]:
+    """What a record or a file of ``circuits prove`` says of some weights."""
+    found: list[dict[str, Any]] = read_json(path).get("proofs", []) if path.is_file() else []
+    for proof in found:
+        require_fields(path, proof, PROOF_FIELDS)
+    return [proof for proof in found if proof["model_sha256"] == sha256]
 
 
 def _copy(source: Path, target: Path, record: Mapping[str, Any]) -> None:

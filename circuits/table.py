@@ -27,6 +27,7 @@ FEW = 1  # failures on random problems, of a million, that count as solved
 MARKDOWN = "table.md"
 TABLE = "table.json"
 COLUMNS = ("model", "operation", "random", "stratified", "published", "p", "verdict", "seconds", "parameters")
+PROOF_COLUMNS = ("model", "operation", "pairs", "wrong", "lead", "seconds of a core")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,8 +150,8 @@ def summary(lines: Sequence[Line]) -> dict[str, Any]:
     }
 
 
-def markdown(lines: Sequence[Line]) -> str:
-    """The table and what falls short of it, as Markdown."""
+def markdown(lines: Sequence[Line], proofs: Sequence[tuple[str, Mapping[str, Any]]] = ()) -> str:
+    """The table, what falls short of it, and what was decided of every pair of operands, as Markdown."""
     counts = summary(lines)
     said = [f"{counts['trained']} of {counts['rows']} rows trained and tested."]
     if counts["trained"]:
@@ -175,6 +176,19 @@ def markdown(lines: Sequence[Line]) -> str:
         f"|{'---|' * len(COLUMNS)}",
         *(f"| {' | '.join(_cells(line))} |" for line in lines),
     ]
+    if proofs:
+        said += [
+            "",
+            "Every pair of operands, decided; lead: by how much the true token's logit exceeds all others, at least.",
+            "",
+            f"| {' | '.join(PROOF_COLUMNS)} |",
+            f"|{'---|' * len(PROOF_COLUMNS)}",
+            *(
+                f"| {name} | {proof['operation']} | {proof['problems']:,} | {proof['failures']:,} | "
+                f"{proof['smallest_margin']:.1f} | {proof['seconds']:,.0f} |"
+                for name, proof in proofs
+            ),
+        ]
     return "\n".join(said) + "\n"
 
 
@@ -189,7 +203,9 @@ def _cells(line: Line) -> list[str]:
     return [line.row.name, line.operation, *counts, f"{line.published:,}", p, line.verdict, seconds, parameters]
 
 
-def write_table(lines: Sequence[Line], out: Path) -> None:
+def write_table(lines: Sequence[Line], out: Path, proofs: Sequence[tuple[str, Mapping[str, Any]]] = ()) -> None:
     """Write ``table.md`` and ``table.json`` in a folder."""
-    write_atomically(out / MARKDOWN, markdown(lines).encode())
-    write_json(out / TABLE, {"summary": summary(lines), "lines": [line.to_dict() for line in lines]})
+    write_atomically(out / MARKDOWN, markdown(lines, proofs).encode())
+    decided = [{"model": name, **proof} for name, proof in proofs]
+    found = {"summary": summary(lines), "lines": [line.to_dict() for line in lines], "proofs": decided}
+    write_json(out / TABLE, found)

@@ -22,6 +22,8 @@ from carryproof.models.decoder import Decoder
 from carryproof.models.decoding import greedy
 from carryproof.positional import ENCODINGS
 
+THREE_DIGITS = Path(__file__).parents[1] / "results" / "circuits" / "models" / "mix_d3_l2_h3.safetensors"
+
 
 def shape(digits: int, **sizes: object) -> DecoderConfig:
     plain = {"d_model": 32, "n_heads": 2, "n_layers": 1, "encoding": "absolute"} | sizes
@@ -223,8 +225,11 @@ def test_the_command_says_what_was_decided(tmp_path: Path, capsys: pytest.Captur
         assert message in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_a_three_digit_adder_is_proved_on_a_million_pairs() -> None:
-    model = trained(shape(3, d_model=64, n_layers=2), "add", steps=2_500, batch=512)
-    proof = prove(model, "add")
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_trained_model_is_right_on_every_pair_of_three_digits(operation: str) -> None:
+    proof = prove(checkpoints.load(THREE_DIGITS), operation)
     assert proof.problems == 1_000_000 and proof.holds, proof
+    recorded = json.loads((THREE_DIGITS.parents[1] / "records" / f"{THREE_DIGITS.stem}.json").read_text())["proofs"]
+    (same,) = (each for each in recorded if each["operation"] == operation)
+    assert same["model_sha256"] == proof.model_sha256
+    assert same["smallest_margin"] == pytest.approx(proof.smallest_margin, abs=1e-3)

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from carryproof.benchmarks.configuration import Recipe
 from carryproof.benchmarks.statistics import excess, paired
+from carryproof.benchmarks.store import write_json
 from carryproof.circuits import records
 from carryproof.circuits.family import FAMILY
-from carryproof.circuits.records import collect, read_records
+from carryproof.circuits.records import collect, read_proofs, read_records
 from carryproof.circuits.table import compare, markdown, summary
 from carryproof.circuits.training import CircuitRun, execute, measure
 from carryproof.cli import main
@@ -128,6 +129,28 @@ def test_what_is_trained_and_tested_is_kept(runs: Path, tmp_path: Path, capsys: 
     before = (tmp_path / "table.md").read_bytes()
     assert main(["circuits", "table", "--runs", str(tmp_path / "none"), "--out", str(tmp_path)]) == 0
     assert (tmp_path / "table.md").read_bytes() == before
+
+
+def test_proofs_of_the_same_weights_are_kept(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    proofs, out = tmp_path / "proofs", tmp_path / "out"
+    proofs.mkdir()
+    sha256 = json.loads((runs / NAME / "train.json").read_text())["model_sha256"]
+    numbers = {"digits": 5, "problems": 100, "failures": 3, "smallest_margin": -0.25, "seconds": 7.0}
+    written = [
+        {"model_sha256": sha256, "operation": "add", **numbers},
+        {"model_sha256": "0", "operation": "sub", **numbers},
+    ]
+    write_json(proofs / f"{NAME}.json", {"proofs": written})
+    collect(runs, out, proofs=proofs)
+    assert read_proofs(out) == [(NAME, written[0])]
+    collect(runs, out)  # the record keeps them
+    given = ["circuits", "table", "--runs", str(runs), "--out", str(out), "--proofs"]
+    assert main([*given, str(tmp_path / "none")]) == 0
+    assert f"| {NAME} | add | 100 | 3 | -0.2 | 7 |" in capsys.readouterr().out
+    assert json.loads((out / "table.json").read_text())["proofs"] == [{"model": NAME, **written[0]}]
+    write_json(proofs / f"{NAME}.json", {"proofs": [{"operation": "add"}]})
+    assert main([*given, str(proofs)]) == 2
+    assert f"{NAME}.json" in capsys.readouterr().err
 
 
 def test_records_that_do_not_fit_are_refused(

@@ -55,6 +55,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     table = commands.add_parser("table", help=summary, description=summary)
     table.set_defaults(command=_table)
     table.add_argument("--runs", type=Path, default=OUT, metavar="DIR", help="what `train` wrote: runs/circuits")
+    table.add_argument("--proofs", type=Path, default=PROOFS, metavar="DIR", help="what `prove` wrote: runs/proofs")
     table.add_argument(
         "--out", type=Path, default=RESULTS, metavar="DIR", help="records, weights, table (default: results/circuits)"
     )
@@ -137,13 +138,13 @@ def _prove(options: argparse.Namespace) -> int:
 
 
 def _table(options: argparse.Namespace) -> int:
-    from carryproof.circuits.records import collect, read_records
+    from carryproof.circuits.records import collect, read_proofs, read_records
     from carryproof.circuits.table import TABLE, compare, markdown, write_table
 
-    collect(options.runs, options.out)
-    lines = compare(read_records(options.out))
-    write_table(lines, options.out)
-    print((options.out / TABLE).read_text() if options.json else markdown(lines), end="")
+    collect(options.runs, options.out, proofs=options.proofs)
+    lines, proofs = compare(read_records(options.out)), read_proofs(options.out)
+    write_table(lines, options.out, proofs)
+    print((options.out / TABLE).read_text() if options.json else markdown(lines, proofs), end="")
     return 0
 
 
