@@ -137,6 +137,8 @@ SMALL = Recipe(
     learning_rate=2e-3,
     muon_rate=0.02,
 )
+LONG = 9  # digits from which on a carry comes from so far that attention has to be sharper than the usual decay lets it
+LONG_DECAY = 0.1
 SCREENING = Screening(share=0.2, candidates=2_048)  # with SMALL
 
 
@@ -145,7 +147,8 @@ def recipe_of(row: Row) -> Recipe:
     steps = 500 * max(6, row.digits)
     if row.layers == 1:
         steps *= 2
-    return replace(SMALL, n_layers=row.layers, n_heads=row.heads, steps=steps)
+    decay = SMALL.muon_decay if row.digits < LONG else LONG_DECAY
+    return replace(SMALL, n_layers=row.layers, n_heads=row.heads, steps=steps, muon_decay=decay)
 
 
 def published_recipe_of(row: Row) -> Recipe:
