@@ -61,10 +61,13 @@ def print_proofs(name: str, proofs: Iterable[Any], path: Path) -> None:
     """What was decided of every pair of operands, an operation at a time."""
     console = new_console()
     for proof in proofs:
+        lead = f"leads by {proof.smallest_margin:.3g} or more"
+        if not proof.holds:
+            lead = f"falls behind by up to {-proof.smallest_margin:.3g}"
         verdict = "every one is right" if proof.holds else f"{proof.failures:,} are wrong"
         console.print(
             f"{name}: {proof.problems:,} pairs of {proof.digits} digits, {proof.operation}: {verdict}; the true token "
-            f"leads by {proof.smallest_margin:.3g} or more; {proof.seconds:.0f} s of one core",
+            f"{lead}; {proof.seconds:.0f} s of one core",
             markup=False,
         )
         sign = "+" if proof.operation == "add" else "-"
