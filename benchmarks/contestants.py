@@ -99,7 +99,7 @@ RACED = Shape(name="20 places", n_layers=2, d_model=128, n_heads=4, digits=4, pl
 QUICK_RECIPE: dict[str, Any] = {
     "learning_rate": 6e-3, "muon_rate": 0.02, "muon_decay": 0.1, "weight_decay": 0.0, "beta2": 0.99,
     "warmup_steps": 25, "final_share": 0.1,
-}  # fmt: skip
+}  # fmt: skip # read as a table
 
 
 def needed_flops(shape: Shape) -> float:

@@ -62,7 +62,7 @@ def _transformers(config: DecoderConfig, seed: int) -> Built:
         vocab_size=config.d_vocab, n_positions=config.n_ctx, n_embd=config.d_model, n_head=config.n_heads,
         n_layer=config.n_layers, n_inner=config.mlp_size, activation_function="gelu", use_cache=False,
         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+    )  # fmt: skip # read as a table
     model = transformers.GPT2LMHeadModel(sizes)
     return model, lambda tokens: model(input_ids=tokens).logits
 
@@ -81,7 +81,7 @@ def _transformer_lens(config: DecoderConfig, seed: int) -> Built:
         n_layers=config.n_layers, d_model=config.d_model, d_head=config.head_size, n_heads=config.n_heads,
         d_mlp=config.mlp_size, n_ctx=config.n_ctx, d_vocab=config.d_vocab, act_fn="gelu", normalization_type="LN",
         device="cpu", seed=seed,
-    )  # fmt: skip
+    )  # fmt: skip # read as a table
     model = _module("transformer_lens.model_bridge").TransformerBridge.boot_native(sizes)
     return model, model
 

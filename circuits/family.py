@@ -139,7 +139,7 @@ SMALL = Recipe(
 )
 LONG = 9  # digits from which on a carry comes from so far that attention has to be sharper than the usual decay lets it
 LONG_DECAY = 0.1
-SCREENING = Screening(share=0.2, candidates=2_048)  # with SMALL
+SCREENING = Screening()  # with SMALL
 
 
 def recipe_of(row: Row) -> Recipe:

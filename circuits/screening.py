@@ -28,7 +28,7 @@ class Screening:
     """In the last ``share`` of a training's steps, a batch is the hardest of ``candidates`` problems."""
 
     share: float = 0.2
-    candidates: int = 1_024
+    candidates: int = 2_048
 
     def __post_init__(self) -> None:
         require_integer("screening candidates", self.candidates, 1)

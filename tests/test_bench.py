@@ -144,9 +144,9 @@ def report(*values: float) -> Report:
         Row(key="training/a/float32/nanoGPT-style", name="shape a, float32", against=peers.NANO, unit="times",
             values=values, raw={"ours": [1.0]}, target=Target(goal=2.2, floor=1.3)),
         Row(key="commands/x", name="x", against="", unit="seconds", values=(1.0, 2.0), raw={}),
-    ]  # fmt: skip
+    ]  # fmt: skip # read as a table
     return Report(machine={"cores": 2, "processor": "abacus"}, versions={}, plan={"threads": 2},
-                  absent=("x-transformers",), rows=tuple(rows), remarks=("a remark",))  # fmt: skip
+                  absent=("x-transformers",), rows=tuple(rows), remarks=("a remark",))  # fmt: skip # read as a table
 
 
 @pytest.mark.parametrize("values, status", [((1.0, 1.2, 9.0), 1), ((1.0, 1.4, 1.5), 0)])

@@ -89,7 +89,7 @@ def test_every_sub_task_is_what_its_definition_says() -> None:
                 "ST": 1 if added > 9 else even if added == 9 else 0,
                 "MD": (d - e) % 10, "MB": less, "MT": 1 if less else even if d == e else 0, "MV": int(borrowed),
                 "ND": (e - d) % 10, "NB": more, "NT": 1 if more else even if d == e else 0, "NV": int(lent),
-            }  # fmt: skip
+            }  # fmt: skip # read as a table
             absent = {"NB", "NT", "NV"} if place == 2 else {"SS"} if place == 0 else set()  # nothing would read them
             assert {at + name: str(value) for name, value in expected.items() if name not in absent} == {
                 name: value for name, value in here.items() if name.startswith(at)

@@ -119,7 +119,7 @@ def test_the_decoder_equals_gpt_2() -> None:
             vocab_size=13, n_positions=20, n_embd=24, n_head=3, n_layer=2, n_inner=96, activation_function="gelu",
             resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, tie_word_embeddings=False, bos_token_id=0, eos_token_id=0,
         )
-    ).eval()  # fmt: skip
+    ).eval()  # fmt: skip # read as a table
     ours = dict(model.named_parameters())
     with torch.no_grad():
         for name, value in ours.items():

@@ -28,7 +28,7 @@ def published(*beyond: float, **more: object) -> Published:
 def test_every_published_modulus_is_there() -> None:
     assert [task.modulus for task, _ in modular_rows() if task.operation.name == "addition"] == [
         50, 51, 100, 101, 150, 151, 200, 201,
-    ]  # fmt: skip
+    ]  # fmt: skip # read as a table
     assert [task.modulus for task, row in modular_rows() if row.trained == 3] == [50, 51, 100, 150, 200, 201]
     for row in PUBLISHED.values():
         assert row.trained + len(row.beyond) == 9

@@ -215,18 +215,18 @@ def test_only_longer_problems_are_a_matter_of_length_generalization(encoding: st
 def test_translation_invariance_as_stated() -> None:
     add, times, hundred, other = (
         tasks.addition(), tasks.multiplication(), tasks.modular_addition(100), tasks.modular_multiplication(101)
-    )  # fmt: skip
+    )  # fmt: skip # read as a table
     assert [said(ask(task, "absolute"))["xu"] for task in (add, times, hundred, other)] == [
         "fails", "fails", "generalizes", "fails"
-    ]  # fmt: skip
+    ]  # fmt: skip # read as a table
     for encoding in ("rope", "alibi", "kerple", "relative-t5", "relative-clipped", "relative-shaw"):
         assert [said(ask(task, encoding))["xu"] for task in (add, times, hundred, other)] == [
             "generalizes", "fails", "generalizes", "fails"
-        ]  # fmt: skip
+        ]  # fmt: skip # read as a table
     for neither in ("none", "fire"):
         assert [said(ask(task, neither))["xu"] for task in (add, times, hundred, other)] == [
             "silent", "silent", "generalizes", "fails"
-        ]  # fmt: skip
+        ]  # fmt: skip # read as a table
     for outside in (tasks.subtraction(), tasks.addition(3), tasks.addition(base=2), tasks.modular_addition(8, base=2)):
         assert said(ask(outside))["xu"] == said(ask(outside))["xu-gcd"] == "silent"
     assert said(ask(add, form=formats.free()))["xu"] == "silent"
@@ -373,7 +373,7 @@ def made_up(claims: dict[str, tuple[str, Fraction | None]], shares: list[tuple[f
             ],
         }
         for seed, (share, in_range) in enumerate(shares)
-    ]  # fmt: skip
+    ]  # fmt: skip # read as a table
     own = [
         Forecast(theory=name, test_digits=2, law="exact", claim=claim, accuracy=named, why="made up").to_dict()
         for name, (claim, named) in claims.items()

@@ -8,7 +8,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from carryproof.finding_commands import add_finding_commands
+from carryproof.finding_commands import add_finding_commands, subject_of
 
 OUT = Path("runs/circuits")
 RESULTS = Path("results/circuits")
@@ -117,10 +117,9 @@ def _prove(options: argparse.Namespace) -> int:
     from carryproof.benchmarks.store import write_json
     from carryproof.benchmarks.workers import usable_cores
     from carryproof.circuits import exhaustive
-    from carryproof.circuits.subjects import find
     from carryproof.finding_tables import print_proofs, proof_progress
 
-    subject = find(options.model, options.runs, None if options.operations is None else options.operations.split(","))
+    subject = subject_of(options, options.model)
     for operation in subject.operations:
         exhaustive.require_provable(subject.model, operation)
     jobs, found = usable_cores() if options.jobs is None else options.jobs, []

@@ -106,7 +106,7 @@ class _Work:
 def _work(options: argparse.Namespace, model: str) -> _Work:
     from carryproof.circuits.analysis import Settings
 
-    subject = _subject(options, model)
+    subject = subject_of(options, model)
     settings = Settings(
         problems=options.problems,
         seed=options.seed,
@@ -119,7 +119,8 @@ def _work(options: argparse.Namespace, model: str) -> _Work:
     return _Work(subject=subject, settings=settings, folder=options.out or FINDINGS / subject.name)
 
 
-def _subject(options: argparse.Namespace, model: str) -> "Subject":
+def subject_of(options: argparse.Namespace, model: str) -> "Subject":
+    """The model that an option names, with the operations that another one gives, if it does."""
     from carryproof.circuits.subjects import find
 
     return find(model, options.runs, None if options.operations is None else options.operations.split(","))
@@ -149,9 +150,9 @@ def _transfer(options: argparse.Namespace) -> int:
     work, source, control, about = _work(options, options.model), None, None, None
     row = FAMILY.get(work.subject.name)
     if row is not None and row.source is not None:
-        source = _subject(options, row.source), options.runs / row.name
+        source = subject_of(options, row.source), options.runs / row.name
     if options.control is not None:
-        other = _subject(options, options.control)
+        other = subject_of(options, options.control)
         control, about = (other, options.runs / other.name), other.to_dict()
     found = work.kept("transfer", lambda stages: transfer(work.subject, source, control, work.settings, stages), about)
     _print(options, found, print_transfer, work.folder / "transfer.json")
@@ -208,7 +209,7 @@ def _ablate(options: argparse.Namespace) -> int:
 
     sets = [tuple(parse(name) for name in text.split(",")) for text in options.nodes]
     settings = Settings(problems=options.problems, seed=options.seed)
-    _print(options, ablate(_subject(options, options.model), sets, settings), print_ablation)
+    _print(options, ablate(subject_of(options, options.model), sets, settings), print_ablation)
     return 0
 
 
