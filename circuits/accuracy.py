@@ -2,7 +2,7 @@
 
 If every token is the most likely one after the true tokens before it, greedy decoding writes just these, and else it
 departs at the first that is not; so one pass decides what decoding would. Decisions are those of single precision: half
-precision is asked first where it is quicker, and trusted only where it is right by many times its measured error.
+precision is asked first where it is quicker, and trusted only where it is clear by many times its measured error.
 
 >>> from carryproof.models.config import DecoderConfig
 >>> config = DecoderConfig(d_vocab=15, n_ctx=10, d_model=8, n_heads=2, n_layers=1, encoding="absolute")
@@ -37,7 +37,7 @@ from carryproof.theory.errors import bad, require_integer
 PROBLEMS = 1_000_000  # of each test set
 DRAWN_AT_ONCE = 65_536
 PROBLEMS_AT_ONCE = 1_024
-SAFETY = 8.0  # times the largest error of half precision that is seen, for a margin to count as clear
+SAFETY = 8.0  # times the largest error of half precision that is seen, for a lead to count as clear
 FAILURES_SHOWN = 20
 UNIFORM = (("uniform", 1.0),)
 
@@ -50,7 +50,7 @@ class Judge:
             raise bad("model n_ctx", model.config.n_ctx, f"{context(digits)}, for {digits} digits")
         self.stack, self.engine, self.start = Stack([model]), engine, prompt_length(digits)
         self.ids = torch.arange(context(digits) - 1, device=engine.device)[None, None]
-        self.clear: float | None = None  # the margin that half precision must have; None until it is measured
+        self.clear: float | None = None  # the lead or lag that half precision must show; None until it is measured
         self.decided_twice = 0
 
     @torch.inference_mode()
@@ -72,8 +72,9 @@ class Judge:
             self.clear = SAFETY * float((quick - self._logits(texts, torch.float32)).abs().max())
         true = quick.gather(2, answers[..., None])
         others = quick.scatter(2, answers[..., None], -torch.inf).amax(-1, keepdim=True)
-        wrong = torch.zeros_like(answers, dtype=torch.bool)
-        unclear = ((true - others)[..., 0] < self.clear).any(dim=1).nonzero()[:, 0]
+        lead = (true - others)[..., 0]
+        wrong = ~(lead > 0)
+        unclear = (~(lead.abs() >= self.clear)).any(dim=1).nonzero()[:, 0]
         if len(unclear):
             self.decided_twice += len(unclear)
             wrong[unclear] = self._logits(texts[unclear], torch.float32).argmax(-1) != answers[unclear]

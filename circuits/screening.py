@@ -2,7 +2,7 @@
 
 Near the end of a training nearly every problem is right by a wide margin and teaches nothing, while what still fails
 may be a few problems in a million, met once or never. Reading a problem forward costs about a third of a step on it,
-so the last steps look at several times as many and each learns from the hardest. A problem counts by its worst token,
+so a step that first looks at eight times as many costs between three and four. A problem counts by its worst token,
 since one wrong token makes an answer wrong. Source: the idea of Loshchilov and Hutter 1511.06343 and Jiang et al.
 1910.00762 (largest losses first); the rule is ours.
 
