@@ -1,7 +1,9 @@
 """Which nodes serve which behaviour, and what becomes of inserted ones: just what was put in, on models made here."""
 
+import json
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ from carryproof.circuits.replacing import means, resampled, zeros
 from carryproof.circuits.roles import CRITERIA, ROLES, Changes, load_steps, origin, role_of, roles, same_donors
 from carryproof.circuits.texts import Problems, context, prompt_length, write
 from carryproof.circuits.training import MODEL, milestone
+from carryproof.cli import main
 from carryproof.models import checkpoints
 from carryproof.models.config import DecoderConfig
 from carryproof.models.decoder import Decoder
@@ -347,3 +350,26 @@ def test_what_has_no_roles_is_refused(source: Decoder, steps: dict[int, Decoder]
         roles(source, steps, problems, generator(), alternative=zeros, placement="top")
     with pytest.raises(ValueError, match="at_least: got 2"):
         roles(source, steps, problems, generator(), alternative=zeros, at_least=2.0)
+
+
+def test_a_control_that_was_not_measured_is_asked_for_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is kept serves again without one or with the same; another control is not taken for it."""
+    config = DecoderConfig(n_layers=2, n_heads=3, **SIZES | {"n_ctx": context(5)})
+    for index, name in enumerate(("add_d5_l2_h3_s1", "ins_d5_l2_h3", "mix_d5_l2_h3", "mix_d5_l2_h3_s2")):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        model = Decoder.init(config, torch.Generator().manual_seed(index))
+        about = {"row": name, "config": {"recipe": {"steps": 100}}}
+        checkpoints.save(tmp_path / "runs" / name / MODEL, model, about=about)
+
+    def told(*more: str) -> dict[str, Any]:
+        folders = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "found")]
+        assert main(["circuits", "transfer", "ins_d5_l2_h3", *folders, "--problems", "30", "--json", *more]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    plain = told()
+    assert "control" not in plain and plain["changes"]["source"]["name"] == "add_d5_l2_h3_s1"
+    first = told("--control", "mix_d5_l2_h3")
+    assert first["control"]["model"]["name"] == "mix_d5_l2_h3" and first["changes"] == plain["changes"]
+    assert told() == told("--control", "mix_d5_l2_h3") == first
+    assert told("--control", "mix_d5_l2_h3_s2")["control"]["model"]["name"] == "mix_d5_l2_h3_s2"
