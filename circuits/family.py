@@ -137,7 +137,7 @@ SMALL = Recipe(
     learning_rate=2e-3,
     muon_rate=0.02,
 )
-LONG = 9  # digits from which on a carry comes from so far that attention has to be sharper than the usual decay lets it
+LONG = 8  # digits from which on a carry comes from so far that attention has to be sharper than the usual decay lets it
 LONG_DECAY = 0.1
 SCREENING = Screening()  # with SMALL
 
