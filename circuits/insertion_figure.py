@@ -1,8 +1,9 @@
 """The figure of insertion: the share of problems that every arm still fails, over the steps of its training.
 
-A row of panels is a size, a panel an operation on one test set, a line the mean of an arm over its seeds in a band from
-the best seed to the worst. Both axes are logarithmic; shares below what the test set can tell from zero, none of its
-problems failed, lie on the lower edge, and the model before its first step on the left one.
+A size has two rows of panels: arms that insert all (or what was published), and arms that insert one group of weights;
+training from scratch is in both. A panel is an operation on one test set, a line the mean of an arm over its seeds in a
+band from the best seed to the worst. Both axes are logarithmic; shares below what the test set can tell from zero, none
+of its problems failed, lie on the lower edge, and the model before its first step on the left one.
 """
 
 from collections.abc import Mapping
@@ -17,12 +18,17 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from carryproof.benchmarks.drawing import PAGE_INCHES, Drawn, save, style
 from carryproof.circuits.arms import ARMS, FIRST_POINT, ArmRun
+from carryproof.circuits.insertion import GROUPS
 
 PANELS = {
     "sub random": "subtraction, random",
     "sub stratified": "subtraction, by class",
     "add random": "addition, random",
     "add stratified": "addition, by class",
+}
+ROWS = {  # the arms that are drawn together
+    "all inserted": [name for name in ARMS if name not in GROUPS],
+    "one group inserted": ["scratch", *GROUPS],
 }
 NAME = "insertions"
 START = 0.7 * FIRST_POINT  # where the model before its first step is drawn
@@ -49,15 +55,17 @@ def curves(records: Mapping[ArmRun, Mapping[str, Any]]) -> pd.DataFrame:
 def draw_curves(records: Mapping[ArmRun, Mapping[str, Any]], folder: Path) -> Drawn:
     """Draw the learning curves of finished runs as PNG, SVG and PDF."""
     data = curves(records)
-    sizes, titles = sorted(data["digits"].unique()), [arm.title for arm in ARMS.values()]
+    lines = [(size, row) for size in sorted(data["digits"].unique()) for row in ROWS]
+    titles = [arm.title for arm in ARMS.values()]
     palette = dict(zip(titles, sns.color_palette("colorblind", len(titles)), strict=True))
     with style():
-        figure = Figure(figsize=(PAGE_INCHES, 1.1 + 1.8 * len(sizes)), layout="constrained")
-        panels = figure.subplots(len(sizes), len(PANELS), squeeze=False, sharex=True, sharey=True)
-        for line, (digits, axes_of_size) in enumerate(zip(sizes, panels, strict=True)):
-            for axes, (panel, title) in zip(axes_of_size, PANELS.items(), strict=True):
+        figure = Figure(figsize=(PAGE_INCHES, 1.1 + 1.8 * len(lines)), layout="constrained")
+        panels = figure.subplots(len(lines), len(PANELS), squeeze=False, sharex=True, sharey=True)
+        for (digits, row), axes_of_line in zip(lines, panels, strict=True):
+            drawn = data[(data["digits"] == digits) & data["arm"].isin([ARMS[name].title for name in ROWS[row]])]
+            for axes, (panel, title) in zip(axes_of_line, PANELS.items(), strict=True):
                 sns.lineplot(
-                    data[(data["digits"] == digits) & (data["panel"] == panel)],
+                    drawn[drawn["panel"] == panel],
                     x="step",
                     y="failed",
                     hue="arm",
@@ -72,9 +80,9 @@ def draw_curves(records: Mapping[ArmRun, Mapping[str, Any]], folder: Path) -> Dr
                     ax=axes,
                 )
                 _axes(axes, lowest=0.5 / max(run.problems for run in records))
-                axes.set_title(title if line == 0 else "", loc="left")
-                axes.set_xlabel("steps" if line == len(sizes) - 1 else "")
-                axes.set_ylabel(f"{digits} digits: failed" if axes is axes_of_size[0] else "")
+                axes.set_title(title if axes in panels[0] else "", loc="left")
+                axes.set_xlabel("steps" if axes in panels[-1] else "")
+                axes.set_ylabel(f"{digits} digits, {row}:\nfailed" if axes is axes_of_line[0] else "")
         handles, labels = panels[0, 0].get_legend_handles_labels()
         panels[0, 0].get_legend().remove()
         figure.legend(handles, labels, loc="outside lower center", ncols=5)

@@ -113,7 +113,7 @@ def test_a_study_is_run_once_and_paired_by_seed(source: Decoder, tmp_path: Path)
         ("left", name, (0, 1)) for name in insertion_study.OUTCOMES
     ]
     written = json.loads(insertion_study.write_findings(found, records, out).read_text())
-    assert len(written["runs"]) == 4 and len(written["findings"]) == 4
+    assert len(written["runs"]) == 4 and len(written["findings"]) == len(insertion_study.OUTCOMES)
     draw_curves(records, out)
     assert {path.suffix for path in out.glob("insertions.*")} == {".json", ".png", ".svg", ".pdf"}
     assert len(curves(records)) == 4 * 2 * 4
