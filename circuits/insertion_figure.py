@@ -19,6 +19,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from carryproof.benchmarks.drawing import PAGE_INCHES, Drawn, save, style
 from carryproof.circuits.arms import ARMS, FIRST_POINT, ArmRun
 from carryproof.circuits.insertion import GROUPS
+from carryproof.circuits.insertion_study import BASELINE
 
 PANELS = {
     "sub random": "subtraction, random",
@@ -28,7 +29,7 @@ PANELS = {
 }
 ROWS = {  # the arms that are drawn together
     "all inserted": [name for name in ARMS if name not in GROUPS],
-    "one group inserted": ["scratch", *GROUPS],
+    "one group inserted": [BASELINE, *GROUPS],
 }
 NAME = "insertions"
 START = 0.7 * FIRST_POINT  # where the model before its first step is drawn

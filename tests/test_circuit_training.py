@@ -54,6 +54,22 @@ def test_half_precision_decides_nothing_that_single_precision_decides_otherwise(
     assert single.decided_twice == 0 < half.decided_twice < 5_000
 
 
+def test_what_is_clearly_wrong_is_decided_once(half_right: Decoder) -> None:
+    problems = draw(Mixture(subtract=0.5), digits=2, seed=1, first=0, count=2_000)
+    model, equals = copy.deepcopy(half_right), int(write(problems)[0, prompt_length(2) - 1])
+    model.unembed.b_U.data[equals] = 1e3  # a token that no answer has
+    judge = Judge(model, 2, Engine(dtype="bfloat16"))
+    assert judge.wrong(problems).all() and judge.decided_twice == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_model_whose_logits_are_no_numbers_is_right_about_nothing(half_right: Decoder, dtype: str) -> None:
+    model = copy.deepcopy(half_right)
+    model.unembed.W_U.data[0, 0] = torch.nan
+    problems = draw(Mixture(subtract=0.5), digits=2, seed=1, first=0, count=2_000)
+    assert not right(model, problems, Engine(dtype=dtype)).any()
+
+
 def test_one_pass_decides_what_greedy_decoding_would(half_right: Decoder) -> None:
     problems = draw(Mixture(subtract=0.5), digits=2, seed=2, first=0, count=2_000)
     texts, start = torch.from_numpy(write(problems)), prompt_length(2)
