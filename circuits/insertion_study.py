@@ -248,7 +248,7 @@ def write_findings(found: Sequence[Finding], records: Mapping[ArmRun, Mapping[st
     """Write effects and learning curves to ``insertions.json``; return its path."""
     curves = [
         {
-            **{name: getattr(run, name) for name in ("arm", "digits", "seed", "source")},
+            **{name: getattr(run, name) for name in ("arm", "digits", "seed", "source", "source_sha256")},
             "run_id": run.run_id,
             **{name: record[name] for name in ("status", "train_seconds", "model_sha256", "points")},
             "failures": {

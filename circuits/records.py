@@ -2,8 +2,8 @@
 
 A record says what was trained and how it did: configuration, seconds, weights and their hash, the failures on both
 test sets of every operation by class and by token, and what was decided of every pair of operands. ``collect`` takes
-them from a folder of trainings; what is not there yet keeps the record that it had. Weights are copied only if they are
-those that the record was measured on.
+them from a folder of trainings; what is not there keeps the record that it had, with what was decided since of its
+weights. Weights are copied only if they are those that the record was measured on.
 
 >>> import tempfile
 >>> with tempfile.TemporaryDirectory() as folder:
@@ -85,21 +85,26 @@ def collect(runs: Path, out: Path, examples: Iterable[str] = EXAMPLES, proofs: P
     """Write the records of all rows that are trained and tested in ``runs`` to ``out``; return their names.
 
     The weights of those of them that are ``examples`` are copied, and the hashes of all such weights in ``out`` listed
-    in ``models.json``; an example need not be in the table. What ``circuits prove`` wrote of the same weights in the
-    folder ``proofs`` goes into the record. Raises ``ValueError`` for damaged files, an ``out`` that cannot be written,
-    and weights of more than 25 MB in all.
+    in ``models.json``; an example need not be in the table. What ``circuits prove`` wrote in the folder ``proofs`` goes
+    into the records of the same weights, also of rows that are not in ``runs``. Raises ``ValueError`` for damaged
+    files, an ``out`` that cannot be written, and weights of more than 25 MB in all.
     """
     records, models = require_folder(out / RECORDS), require_folder(out / MODELS)
     asked = dict.fromkeys([*FAMILY, *examples])
     names = tuple(name for name in asked if all((runs / name / file).is_file() for file in (RECORD, ACCURACY)))
-    for name in names:
-        record = record_of(runs / name)
-        known = [records / f"{name}.json", *([] if proofs is None else [proofs / f"{name}.json"])]
-        decided = [proof for path in known for proof in _proofs(path, record["model_sha256"])]
-        record["proofs"] = list({proof["operation"]: proof for proof in decided}.values())
-        if name in examples:
+    for name in asked:
+        path = records / f"{name}.json"
+        if name in names:
+            record = record_of(runs / name)
+        elif path.is_file():
+            record = read_json(path)
+            require_fields(path, record, FIELDS)
+        else:
+            continue
+        record["proofs"] = _decided(name, record["model_sha256"], records, proofs)
+        if name in names and name in examples:
             _copy(runs / name / MODEL, models / f"{name}.safetensors", record)
-        write_json(records / f"{name}.json", record)
+        write_json(path, record)
     kept = sorted(models.glob("*.safetensors"))
     total = sum(path.stat().st_size for path in kept)
     if total > BYTES_AT_MOST:
@@ -134,12 +139,15 @@ def read_proofs(out: Path) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def _proofs(path: Path, sha256: str) -> list[dict[str, Any]]:
-    """What a record or a file of ``circuits prove`` says of some weights."""
-    found: list[dict[str, Any]] = read_json(path).get("proofs", []) if path.is_file() else []
-    for proof in found:
-        require_fields(path, proof, PROOF_FIELDS)
-    return [proof for proof in found if proof["model_sha256"] == sha256]
+def _decided(name: str, sha256: str, records: Path, proofs: Path | None) -> list[dict[str, Any]]:
+    """What the record so far and the file of ``circuits prove`` say of some weights; of an operation, the latter."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in (records / f"{name}.json", *([] if proofs is None else [proofs / f"{name}.json"])):
+        for proof in read_json(path).get("proofs", []) if path.is_file() else []:
+            require_fields(path, proof, PROOF_FIELDS)
+            if proof["model_sha256"] == sha256:
+                found[proof["operation"]] = proof
+    return list(found.values())
 
 
 def _copy(source: Path, target: Path, record: Mapping[str, Any]) -> None:

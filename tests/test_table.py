@@ -144,6 +144,13 @@ def test_proofs_of_the_same_weights_are_kept(runs: Path, tmp_path: Path, capsys:
     collect(runs, out, proofs=proofs)
     assert read_proofs(out) == [(NAME, written[0])]
     collect(runs, out)  # the record keeps them
+    assert read_proofs(out) == [(NAME, written[0])]
+    again = written[0] | {"seconds": 8.0}
+    write_json(proofs / f"{NAME}.json", {"proofs": [again, written[1]]})
+    collect(tmp_path / "none", out, proofs=proofs)  # nor does it need the training for what was decided since
+    assert read_proofs(out) == [(NAME, again)]
+    write_json(proofs / f"{NAME}.json", {"proofs": written})
+    collect(runs, out, proofs=proofs)
     given = ["circuits", "table", "--runs", str(runs), "--out", str(out), "--proofs"]
     assert main([*given, str(tmp_path / "none")]) == 0
     assert f"| {NAME} | add | 100 | 3 | -0.2 | 7 |" in capsys.readouterr().out
