@@ -8,10 +8,10 @@ need not be faster than the control, ``at_once=0``: report both.
 Source: ours; the loop is that of counterexample-guided synthesis (Solar-Lezama et al., ASPLOS 2006).
 
 >>> from carryproof.benchmarks.configuration import Recipe
->>> recipe = Recipe(steps=400, n_layers=1, n_heads=2, learning_rate=5e-3)
+>>> recipe = Recipe(steps=1_200, n_layers=1, n_heads=2, learning_rate=5e-3)
 >>> run = ScriptRun(subject={"name": "addition", "base": 2}, lengths=(1, 2, 3), recipe=recipe, seed=0)
 >>> found = train_guided(run, every=50)
->>> found.closed, found.wrong[-1], found.steps < 400
+>>> found.closed, found.wrong[-1], found.steps < 1_200
 (True, 0, True)
 """
 
