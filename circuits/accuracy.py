@@ -36,7 +36,7 @@ from carryproof.theory.errors import bad, require_integer
 
 PROBLEMS = 1_000_000  # of each test set
 DRAWN_AT_ONCE = 65_536
-PROBLEMS_AT_ONCE = 512
+PROBLEMS_AT_ONCE = 512  # more outgrow a core's cache and are slower
 SAFETY = 8.0  # times the largest error of half precision that is seen, for a lead to count as clear
 FAILURES_SHOWN = 20
 UNIFORM = (("uniform", 1.0),)

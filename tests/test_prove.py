@@ -396,7 +396,7 @@ def check_latex(text: str) -> None:
     assert not stack
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles_without_overfull_lines(tmp_path: Path) -> None:
     found = [some_subject(name, 10, modulus) for name in NAMES for modulus in (12, 101)]
     found += [some_subject("addition", 2, operands=3), some_subject("addition", 10, operands=12)]

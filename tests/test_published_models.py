@@ -139,6 +139,7 @@ def test_pickled_objects_are_refused_and_never_run(stored: Path, tmp_path: Path)
     assert not sprung.exists()
 
 
+# of a damaged file torch may read another protocol than its own, and warns; here it may be read or refused
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @settings(max_examples=150)
 @given(data=st.data())
