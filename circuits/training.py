@@ -31,6 +31,7 @@ from carryproof.benchmarks.train import STEPS_PER_BLOCK, Training
 from carryproof.circuits.accuracy import examine
 from carryproof.circuits.curve import Point, watch
 from carryproof.circuits.family import Row, decoder_config, row
+from carryproof.circuits.insertion import RECOPY_EVERY, insert, insert_published
 from carryproof.circuits.mixture import Mixture, draw
 from carryproof.circuits.screening import Screening, hardest
 from carryproof.circuits.snapshots import Snapshots
@@ -85,6 +86,7 @@ class CircuitRun:
 
     def to_dict(self) -> dict[str, Any]:
         """All that changes numbers, as plain data."""
+        repeats = RECOPY_EVERY[self.row.insert_mode or 1] is not None
         return {
             "schema_version": SCHEMA_VERSION,
             "version": __version__,
@@ -96,7 +98,16 @@ class CircuitRun:
             "seed": self.seed,
             "device": self.engine.device.partition(":")[0],
             "dtype": self.engine.dtype,
+            **({"recopied_before": self.first_screened} if repeats else {}),
         }
+
+    @property
+    def first_screened(self) -> int:
+        """The step from which on problems are screened, and insert modes copy nothing again; none if it is the number
+        of steps.
+        """
+        steps = self.recipe.steps
+        return steps if self.screening is None else self.screening.first(steps)
 
     @property
     def run_id(self) -> str:
@@ -105,7 +116,7 @@ class CircuitRun:
 
     def problems_before(self, step: int) -> int:
         """How many problems of the stream the steps before one read."""
-        screened = 0 if self.screening is None else max(0, step - self.screening.first(self.recipe.steps))
+        screened = max(0, step - self.first_screened)
         return self.recipe.batch * (step - screened) + (self.screening.candidates if self.screening else 0) * screened
 
 
@@ -119,13 +130,12 @@ def batches(run: CircuitRun, first: int, steps: int) -> Int[Tensor, "step proble
 def blocks(run: CircuitRun, done: int = 0) -> Iterator[range]:
     """The steps from ``done`` on, in blocks that are drawn at once; one begins with the first screened step."""
     steps = run.recipe.steps
-    screened = steps if run.screening is None else run.screening.first(steps)
-    bounds = sorted({*range(0, steps, STEPS_PER_BLOCK), screened, steps})
+    bounds = sorted({*range(0, steps, STEPS_PER_BLOCK), run.first_screened, steps})
     return (range(*pair) for pair in pairwise(bounds) if pair[0] >= done)
 
 
 def begin(run: CircuitRun, source: Decoder | None) -> tuple[Decoder, Callable[[int], None]]:
-    """The model before its first step, and what is called with the number of every step after it.
+    """The model before its first step, and what is called with the number of every step before the first screened.
 
     It is freshly drawn; a row with a source has the source's circuit inserted, and modes 2 and 3 copy some of its
     weights again and again, as published. Raises ``ValueError`` where a source is missing or one too many.
@@ -135,8 +145,6 @@ def begin(run: CircuitRun, source: Decoder | None) -> tuple[Decoder, Callable[[i
         raise bad("source", None if source is None else "a model", f"{run.row.source or 'none'}, for {run.name}")
     if source is None or run.row.insert_mode is None:
         return model, lambda step: None
-    from carryproof.circuits.insertion import insert, insert_published
-
     insert(source, model)
     return model, insert_published(source, model, run.row.insert_mode)
 
@@ -173,7 +181,8 @@ def train_circuit(
                 if len(texts) > recipe.batch:
                     texts = hardest(training.stack, texts, start, recipe.batch, run.engine.torch_dtype)
                 (loss,) = training.step(texts[None, :, :-1], ids, texts[None, :, start:], recipe.scale_at(step))
-                after(step)
+                if step < run.first_screened:
+                    after(step)
                 if (step + 1) % every == 0 or step + 1 == recipe.steps:
                     points.append(watch(model, monitored, step=step + 1, loss=float(loss)))
                     progress(points[-1])

@@ -176,6 +176,20 @@ def test_a_row_that_starts_from_an_addition_model_computes_its_sums(tmp_path: Pa
         begin(SOURCE, source)
 
 
+def test_an_insert_mode_copies_again_until_problems_are_screened() -> None:
+    sizes = replace(TWO_LAYERS, steps=1)
+    source, _ = train_circuit(CircuitRun(name="add_d6_l2_h3_s1", recipe=sizes, seed=0))
+    copies = CircuitRun(name="ins_d6_l4_h3", recipe=replace(sizes, n_layers=4), seed=0)
+    screens = replace(copies, screening=Screening(share=1.0, candidates=8))
+    (copied, _), (trained, _) = (train_circuit(run, source) for run in (copies, screens))
+    for layer in (0, 1):
+        expected = source.blocks[layer].mlp.W_in
+        assert torch.equal(copied.blocks[layer].mlp.W_in, expected)
+        assert not torch.equal(trained.blocks[layer].mlp.W_in, expected)
+    assert copies.to_dict()["recopied_before"] == 1 and screens.to_dict()["recopied_before"] == 0
+    assert "recopied_before" not in INSERTED.to_dict()
+
+
 def test_a_family_is_trained_in_order_and_only_once(tmp_path: Path) -> None:
     events: list[Event] = []
     train_family([INSERTED, SOURCE], tmp_path, problems=50, jobs=1, on_event=events.append)
