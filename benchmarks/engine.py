@@ -60,7 +60,7 @@ class Engine:
         """A context in which products are computed as this engine does; memory that is freed stays with the process."""
         keep_memory()
         before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision(matmul_precision())
+        torch.set_float32_matmul_precision(matmul_precision(self.device))
         try:
             yield
         finally:
@@ -91,11 +91,12 @@ def require_device(device: str) -> None:
 
 
 @cache
-def matmul_precision() -> str:
+def matmul_precision(device: str = "cpu") -> str:
     """PyTorch's name for the way single precision multiplies here: ``medium`` (oneDNN) if that is exact, else
     ``highest``.
 
-    Some processors round the factors to half precision under ``medium``; the error of a product tells.
+    Some processors round the factors to half precision under ``medium``, as GPUs do to TF32; the error of a product
+    tells.
     """
     generator = torch.Generator().manual_seed(0)
     rows, inner, columns = _PROBE
@@ -104,7 +105,7 @@ def matmul_precision() -> str:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
-        error = float(((left @ right).double() - truth).abs().max() / truth.max())
+        error = float(((left.to(device) @ right.to(device)).cpu().double() - truth).abs().max() / truth.max())
     finally:
         torch.set_float32_matmul_precision(before)
     return "medium" if error <= EXACT_ENOUGH else "highest"

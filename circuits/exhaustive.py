@@ -38,6 +38,7 @@ from carryproof.theory.errors import require_integer, unknown
 
 DIGITS_AT_MOST = 5
 PAIRS_AT_ONCE = 1_000
+TIMES_ON_A_GPU = 100  # as many pairs; a guess, not measured
 PAIRS_A_PART = 1_000_000
 EXAMPLES = 20
 NEAR = 1e-2  # of logits; single precision sums them to about 1e-5 of their size
@@ -94,15 +95,16 @@ def prove(
 
     With a folder ``out`` every part is kept there when it is finished, under the model's hash, and a second start goes
     on. More ``jobs`` than one are processes of one thread each; start them under ``if __name__ == "__main__"``.
-    ``seconds`` are those of all of them over all starts. ``progress`` is told how many problems are decided, of how
-    many. Raises ``ValueError`` for another operation, a model of other texts or of more than five digits, and a
-    folder that cannot be written or holds a damaged part.
+    The model computes where it is, on a GPU as one job. ``seconds`` are those of all jobs over all starts.
+    ``progress`` is told how many problems are decided, of how many. Raises ``ValueError`` for another operation, a
+    model of other texts or of more than five digits, and a folder that cannot be written or holds a damaged part.
     """
-    digits = require_provable(model, operation)
+    digits, device = require_provable(model, operation), model.embed.W_E.device
+    jobs = require_integer("jobs", jobs, 1, None if device.type == "cpu" else 1)
     sha256 = digest({name: value.detach().cpu() for name, value in model.state_dict().items()})
     kept = None if out is None else store.require_folder(out / f"{operation}-{digits}-{sha256[:16]}")
     done: dict[int, Part] = {}
-    for part in _parts(model, operation, kept, require_integer("jobs", jobs, 1)):
+    for part in _parts(model, operation, kept, jobs):
         done[part.first] = part
         progress(sum(each.problems for each in done.values()), 100**digits)
     found = [done[first] for first in sorted(done)]
@@ -167,7 +169,7 @@ def prove_part(model: Decoder, operation: str, firsts: range) -> Part:
     """Decide the pairs of some first operands; ``model`` and ``operation`` as in ``prove``."""
     digits, began = require_provable(model, operation), time.perf_counter()
     failures, examples, smallest = 0, list[tuple[int, int]](), float("inf")
-    with Engine().at_work():
+    with Engine(device=str(model.embed.W_E.device)).at_work():
         for texts, cache in _pairs(model, operation, digits, firsts):
             problems, tokens = _written(texts, operation, digits)
             margins = _margins(model, tokens.to(texts.device), cache)
@@ -206,16 +208,20 @@ def read_part(path: Path, firsts: range) -> Part:
 def _pairs(
     model: Decoder, operation: str, digits: int, firsts: range
 ) -> Iterator[tuple[Int[Tensor, "pair token"], Cache]]:
-    """Every text up to the equals sign, in order, ``PAIRS_AT_ONCE`` or fewer at once, with what is known of it."""
+    """Every text up to the equals sign, in order, ``_at_once`` or fewer at once, with what is known of it."""
     device = model.embed.W_E.device
-    for start in range(firsts.start, firsts.stop, PAIRS_AT_ONCE):
-        numbers = torch.arange(start, min(start + PAIRS_AT_ONCE, firsts.stop), device=device)
+    for start in range(firsts.start, firsts.stop, _at_once(device)):
+        numbers = torch.arange(start, min(start + _at_once(device), firsts.stop), device=device)
         places = [numbers // 10**place % 10 for place in reversed(range(digits))]
         operator = torch.full_like(numbers, PLUS if operation == "add" else MINUS)
         texts = torch.stack([*places, operator], dim=1)
         cache = Cache(model, len(texts), context(digits) - 1)
         _read(model, texts, cache, rows=0)
         yield from _longer(model, texts, cache, prompt_length(digits) - 1)
+
+
+def _at_once(device: torch.device) -> int:
+    return PAIRS_AT_ONCE * (1 if device.type == "cpu" else TIMES_ON_A_GPU)
 
 
 def _longer(
@@ -225,7 +231,7 @@ def _longer(
     if texts.shape[1] == size:
         yield texts, cache
         return
-    tenth = PAIRS_AT_ONCE // 10
+    tenth = _at_once(texts.device) // 10
     for first in range(0, len(texts), tenth):
         some = slice(first, first + tenth)
         begun = texts[some].repeat_interleave(10, dim=0)

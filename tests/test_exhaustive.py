@@ -219,6 +219,7 @@ def test_the_command_says_what_was_decided(tmp_path: Path, capsys: pytest.Captur
     assert json.loads((out / "adder.json").read_text())["proofs"] == printed["proofs"]
     for wrong, message in (
         (["--operations", "mul"], "operations: unknown value 'mul'"),
+        (["--operations", "add", "--device", "cuda:97"], "device: got 'cuda:97'; allowed: one that is here: cpu"),
         ([], "operations: got None; allowed: add, sub or add,sub, for a checkpoint that does not name its row"),
     ):
         assert main(["circuits", "prove", str(path), *wrong]) == 2

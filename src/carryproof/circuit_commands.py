@@ -49,6 +49,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     prove.add_argument("--operations", metavar="NAMES", help="add, sub or add,sub, if the checkpoint does not say")
     prove.add_argument("--out", type=Path, default=PROOFS, metavar="DIR", help="folder of results: runs/proofs")
     prove.add_argument("--jobs", type=int, metavar="N", help="processes, one thread each (default: one a core)")
+    prove.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), or cuda, cuda:1, ... (one job)")
     prove.add_argument("--json", action="store_true", help="print one JSON object")
 
     summary = "keep the records of what is trained, and write every row beside the published one"
@@ -114,18 +115,22 @@ def _train(options: argparse.Namespace) -> int:
 def _prove(options: argparse.Namespace) -> int:
     import json
 
+    from carryproof.benchmarks.engine import require_device
     from carryproof.benchmarks.store import write_json
     from carryproof.benchmarks.workers import usable_cores
     from carryproof.circuits import exhaustive
     from carryproof.finding_tables import print_proofs, proof_progress
 
+    require_device(options.device)
     subject = subject_of(options, options.model)
     for operation in subject.operations:
         exhaustive.require_provable(subject.model, operation)
-    jobs, found = usable_cores() if options.jobs is None else options.jobs, []
+    default = usable_cores() if options.device == "cpu" else 1
+    model = subject.model.to(options.device)
+    jobs, found = default if options.jobs is None else options.jobs, []
     for operation in subject.operations:
         with proof_progress(f"{subject.name}, {operation}") as progress:
-            found.append(exhaustive.prove(subject.model, operation, options.out, jobs=jobs, progress=progress))
+            found.append(exhaustive.prove(model, operation, options.out, jobs=jobs, progress=progress))
     about = {"model": subject.to_dict(), "proofs": [proof.to_dict() for proof in found]}
     path = options.out / f"{subject.name}.json"
     write_json(path, about)
