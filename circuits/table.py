@@ -129,7 +129,9 @@ def _count(row: Row, record: Mapping[str, Any], operation: str, name: str) -> Co
 
 
 def summary(lines: Sequence[Line]) -> dict[str, Any]:
-    """How many rows are trained, no worse than the published ones, and solved; and the names of the others."""
+    """How many rows are trained, no worse than the published ones, and solved; the names of the others; and hours of a
+    core, all rows together.
+    """
     verdicts: dict[str, set[str]] = {}
     unsolved = set()
     for line in lines:
@@ -139,6 +141,7 @@ def summary(lines: Sequence[Line]) -> dict[str, Any]:
     untrained = [name for name, said in verdicts.items() if "not trained yet" in said]
     short = [name for name, said in verdicts.items() if said & {"worse", "diverged"}]
     trained = [name for name in verdicts if name not in untrained]
+    once = {line.row.name: line for line in lines}.values()
     return {
         "rows": len(verdicts),
         "trained": len(trained),
@@ -147,6 +150,8 @@ def summary(lines: Sequence[Line]) -> dict[str, Any]:
         "worse": short,
         "unsolved": [name for name in trained if name in unsolved],
         "not_trained": untrained,
+        "train_hours": sum(line.train_seconds or 0.0 for line in once) / 3600,
+        "test_hours": sum(line.test_seconds or 0.0 for line in once) / 3600,
     }
 
 
@@ -160,6 +165,8 @@ def markdown(lines: Sequence[Line], proofs: Sequence[tuple[str, Mapping[str, Any
             f"No worse than the published model (Fisher's one-sided test on random problems, p > {LEVEL}): "
             f"{counts['no_worse']}. At most {FEW} failure in 1,000,000 random problems of each operation: "
             f"{counts['solved']}.",
+            "",
+            f"{counts['train_hours']:.1f} hours of a core to train them, {counts['test_hours']:.1f} to test them.",
         ]
     for title, names in (
         ("Worse", counts["worse"]),

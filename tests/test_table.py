@@ -98,6 +98,7 @@ def test_verdicts_are_those_of_the_random_problems() -> None:
     counts = summary(found)
     assert (counts["rows"], counts["trained"], counts["no_worse"], counts["solved"]) == (46, 5, 3, 1)
     assert counts["worse"] == ["add_d5_l2_h3_s1", "sub_d6_l2_h3_s1"] and len(counts["not_trained"]) == 41
+    assert counts["train_hours"] == pytest.approx(5 * 300 / 3600)  # a mixed row once, though it has two lines
     page = markdown(found)
     assert "Worse: add_d5_l2_h3_s1, sub_d6_l2_h3_s1." in page and page.count("not trained yet") == 69 - 6
     assert "| add_d5_l2_h3_s1 | add | 5.0 (0.0 to 9.0) | 0.0 (0.0 to 9.0) | 0 | 0.031 | worse | 300 | 55,000 |" in page
