@@ -234,3 +234,14 @@ def test_a_trained_model_is_right_on_every_pair_of_three_digits(operation: str) 
     (same,) = (each for each in recorded if each["operation"] == operation)
     assert same["model_sha256"] == proof.model_sha256
     assert same["smallest_margin"] == pytest.approx(proof.smallest_margin, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_part_of_the_pairs_of_four_digits_is_decided_as_recorded() -> None:
+    model = checkpoints.load(THREE_DIGITS.with_name("add_d4_l2_h3.safetensors"))
+    recorded = json.loads((THREE_DIGITS.parents[1] / "records" / "add_d4_l2_h3.json").read_text())["proofs"]
+    (proof,) = recorded
+    assert (proof["problems"], proof["failures"]) == (10**8, 0)
+    assert proof["model_sha256"] == checkpoints.digest(model.state_dict())
+    part = prove_part(model, "add", range(5_000, 5_100))  # where the lead was least
+    assert part.failures == 0 and part.smallest_margin == pytest.approx(proof["smallest_margin"], abs=1e-3)
