@@ -1,6 +1,8 @@
 """The command line is a contract: names, JSON keys, exit statuses, one line an error, no torch where none is due."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -171,13 +173,11 @@ def test_an_interrupt_keeps_finished_runs_and_says_how_to_resume(tmp_path: Path)
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,  # a terminal's Ctrl-C reaches the workers too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not list(out.glob("runs/*/run.json")):
         time.sleep(0.05)
-    import os
-    import signal
-
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "the same command goes on" in err and "Traceback" not in err
