@@ -26,10 +26,12 @@ peers: $(INSTALLED)  ## the comparisons with other packages
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,peers]'
 	$(BIN)/pytest -q -m peers
 
-interop:  ## TransformerLens on our models, in an environment of its own
+interop:  ## TransformerLens on our models, in an environment of its own: version 4, then one that has HookedTransformer
 	$(PYTHON) -m venv .venv-interop
-	.venv-interop/bin/pip install --quiet --disable-pip-version-check -e '.[dev,interop]'
+	.venv-interop/bin/pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt) -e '.[dev,interop]'
 	.venv-interop/bin/pytest -q -m interop
+	.venv-interop/bin/pip install --quiet --disable-pip-version-check 'transformer-lens<4'
+	.venv-interop/bin/pytest -q -m interop tests/test_published_models.py
 
 clean:  ## results in runs/ are kept
 	rm -rf .venv .venv-interop build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -130,7 +130,12 @@ def _constants(config: DecoderConfig) -> dict[str, Tensor]:
 
 
 def _stands_for(value: Tensor, required: Tensor) -> bool:
-    """Whether a constant of a file does what the required one does; early versions filled in -1e5 for infinity."""
+    """Whether a constant of a file does what the required one does.
+
+    Early versions filled in -1e5 for infinity, and late ones build the mask when they need it and store an empty one.
+    """
+    if value.dim() == required.dim() and not value.numel():
+        return True
     if value.shape != required.shape:
         return False
     return torch.equal(value.bool(), required) if value.dim() else bool(value <= AS_GOOD_AS_INFINITE)

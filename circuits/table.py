@@ -166,7 +166,7 @@ def markdown(lines: Sequence[Line], proofs: Sequence[tuple[str, Mapping[str, Any
             f"{counts['no_worse']}. At most {FEW} failure in 1,000,000 random problems of each operation: "
             f"{counts['solved']}.",
             "",
-            f"{counts['train_hours']:.1f} hours of a core to train them, {counts['test_hours']:.1f} to test them.",
+            f"{counts['train_hours']:.2g} hours of a core to train them, {counts['test_hours']:.2g} to test them.",
         ]
     for title, names in (
         ("Worse", counts["worse"]),
